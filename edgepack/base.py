@@ -1,0 +1,163 @@
+"""The one abstraction: a pass turns a value into a new value.
+
+A pass is a frozen pydantic model whose fields are its options in TOML, its help and its cache key.
+Passes inherit from one of four bases, which say what they take and give, and from nothing else:
+
+====================  ========  ==========
+base                  takes     gives
+====================  ========  ==========
+`ModelPass`           Model     Model
+`ExportPass`          Model     Graph
+`GraphPass`           Graph     Graph
+`PackPass`            Graph     Artifact
+====================  ========  ==========
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel
+
+from edgepack.types import Asset, Frozen, Samples, SessionSettings, Split
+
+if TYPE_CHECKING:
+    from edgepack.artifact import Artifact
+    from edgepack.graph import Graph
+    from edgepack.model import Model
+    from edgepack.types import Tensors
+
+Kind: TypeAlias = Literal["model", "graph", "artifact"]
+
+
+class Session(Protocol):
+    """A loaded graph that answers."""
+
+    def run(self, inputs: Tensors, outputs: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """Feed named tensors and return the named outputs (all of them for None) as arrays."""
+
+
+class Runner(Protocol):
+    """Runs ONNX graphs in a child process with limits; the only way to run ONNX."""
+
+    def open(
+        self, graph: Graph | Path, settings: SessionSettings | None = None
+    ) -> AbstractContextManager[Session]:
+        """Load a graph and yield its session; a crash or hang becomes a `ModelError`."""
+
+
+class Events(Protocol):
+    """Where passes tell of their progress; the command line draws it, tests record it."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say that `done` of `total` units of `what` are done."""
+
+    def note(self, text: str) -> None:
+        """Say one sentence that a user should read, such as why something was left out."""
+
+    def decision(self, value: BaseModel | Mapping[str, Any]) -> None:
+        """Record what the running pass decided before it edits; it goes into the report."""
+
+
+class StepRecord(Frozen):
+    """One step of the plan as the artifact remembers it: the pass, its version and options."""
+
+    name: str
+    version: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that is ambient for a pass.
+
+    Attributes:
+        work: an empty folder of this step's own; it is removed afterwards.
+        seed: seeds every generator.
+        data: the splits at hand; a missing key means that the user gave none and none can be made.
+        runner: runs graphs.
+        events: takes progress, notes and decisions.
+        assets: files that travel into the artifact, from the source.
+        lineage: the steps that were applied before this one.
+        facts: digests and facts of source and data that the artifact records.
+    """
+
+    work: Path
+    seed: int
+    data: Mapping[Split, Samples]
+    runner: Runner
+    events: Events
+    assets: tuple[Asset, ...] = ()
+    lineage: tuple[StepRecord, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Pass(Frozen, ABC):
+    """What all passes share; inherit from one of the four bases below instead.
+
+    Class attributes:
+        name: the word in a recipe.
+        version: raised when the same options would give another result; a part of the cache key.
+        takes, gives: the kinds of value.
+        needs: splits that must be there, else the plan is refused.
+        reads: splits that change the result when they are there; a part of the cache key.
+        from_target: fields that the plan fills from the target where the recipe leaves them out,
+            as field -> dotted path in the target's TOML.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    takes: ClassVar[Kind]
+    gives: ClassVar[Kind]
+    needs: ClassVar[frozenset[Split]] = frozenset()
+    reads: ClassVar[frozenset[Split]] = frozenset()
+    from_target: ClassVar[Mapping[str, str]] = {}
+
+
+class ModelPass(Pass):
+    """Model -> Model: compression in torch."""
+
+    takes = "model"
+    gives = "model"
+
+    @abstractmethod
+    def apply(self, model: Model, context: Context) -> Model:
+        """Return a new model; the one given stays as it is."""
+
+
+class ExportPass(Pass):
+    """Model -> Graph: leaving torch."""
+
+    takes = "model"
+    gives = "graph"
+
+    @abstractmethod
+    def apply(self, model: Model, context: Context) -> Graph:
+        """Return the model as an ONNX graph."""
+
+
+class GraphPass(Pass):
+    """Graph -> Graph: rewrites and quantisation."""
+
+    takes = "graph"
+    gives = "graph"
+
+    @abstractmethod
+    def apply(self, graph: Graph, context: Context) -> Graph:
+        """Return a new graph; the one given stays as it is."""
+
+
+class PackPass(Pass):
+    """Graph -> Artifact: one file."""
+
+    takes = "graph"
+    gives = "artifact"
+
+    @abstractmethod
+    def apply(self, graph: Graph, context: Context) -> Artifact:
+        """Return the artifact, written into the context's work folder."""

@@ -1,0 +1,72 @@
+"""How far two sets of outputs stand apart; measures, never judges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgepack.types import Frozen
+
+if TYPE_CHECKING:
+    from edgepack.types import Array, Tensors
+
+
+class Agreement(Frozen):
+    """One vector's outputs against the expected ones.
+
+    Attributes:
+        exact: every output has the same dtype, shape and bytes.
+        relative: largest absolute difference over the largest expected magnitude of that output,
+            the worst over the outputs; infinite where shapes differ or NaN stands against a number.
+        cosine: between all float outputs flattened together; 1 where there are none.
+    """
+
+    exact: bool
+    relative: float
+    cosine: float
+
+
+def agreement(expected: Tensors, got: Tensors) -> Agreement:
+    """Compare one vector's outputs, name by name.
+
+    Raises:
+        KeyError: when an expected output is missing.
+    """
+    pairs = [(np.asarray(expected[name]), np.asarray(got[name])) for name in expected]
+    same = all(a.dtype == b.dtype and a.shape == b.shape for a, b in pairs)
+    if not same:
+        return Agreement(exact=False, relative=float("inf"), cosine=0.0)
+    floats = [(a, b) for a, b in pairs if a.dtype.kind == "f"]
+    return Agreement(
+        exact=all(a.tobytes() == b.tobytes() for a, b in pairs),
+        relative=max((_relative(a, b) for a, b in pairs), default=0.0),
+        cosine=cosine(_flat([a for a, _ in floats]), _flat([b for _, b in floats])),
+    )
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Cosine of two flat vectors; two zero vectors agree, one alone does not; NaN gives 0."""
+    norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    if norms == 0.0:
+        return float(not a.any() and not b.any())
+    value = float(np.dot(a, b)) / norms
+    return min(1.0, max(-1.0, value)) if np.isfinite(value) else 0.0
+
+
+def _relative(a: Array, b: Array) -> float:
+    if a.size == 0 or np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+        return 0.0
+    if a.dtype.kind not in "fiu":
+        return float("inf")
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    if not np.array_equal(np.isfinite(wide_a), np.isfinite(wide_b)):
+        return float("inf")
+    finite = np.isfinite(wide_a)
+    difference = float(np.abs(wide_a - wide_b)[finite].max(initial=0.0))
+    scale = float(np.abs(wide_a)[finite].max(initial=0.0))
+    return difference / scale if scale else (float("inf") if difference else 0.0)
+
+
+def _flat(arrays: list[Array]) -> Array:
+    return np.concatenate([a.astype(np.float64).ravel() for a in arrays] or [np.zeros(0)])

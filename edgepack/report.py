@@ -1,0 +1,140 @@
+"""The report: what was done, what was measured, and the verdict (`edgepack.report/1`)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from edgepack.types import Frozen
+
+Verdict: TypeAlias = Literal["fail", "invalid", "unverified", "pass"]
+ORDER: tuple[Verdict, ...] = ("fail", "invalid", "unverified", "pass")
+"""The first verdict present among a report's parts is the report's verdict."""
+STATUS: dict[Verdict, int] = {"pass": 0, "fail": 1, "unverified": 3, "invalid": 5}
+"""Exit status of each verdict."""
+
+
+class Step(Frozen):
+    """One pass that was applied, or taken from the cache."""
+
+    name: str = Field(alias="pass")
+    options: dict[str, Any] = {}
+    seconds: float
+    cached: bool = False
+    decision: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+
+
+class Candidate(Frozen):
+    """One way that was considered, and why it was or was not taken."""
+
+    scheme: str
+    chosen: bool
+    reason: str
+    bytes: int | None = None
+    metric: float | None = None
+    cosine: float | None = None
+    instructions: int | None = None
+
+
+class Gate(Frozen):
+    """One measurement held against its limit."""
+
+    name: str
+    value: float | int | str | None
+    limit: float | int | str | None
+    verdict: Verdict
+    why: str = ""
+
+
+class Device(Frozen):
+    """What one channel said of the artifact.
+
+    Attributes:
+        on: the channel, e.g. ``qemu:cortex-a72``.
+        cpu: the processor the code ran on or was emulated for.
+        runtime: runtime and version, e.g. ``onnxruntime 1.31.1``.
+        kind: what its numbers are; emulated wall time never appears.
+        verdict: whether the golden vectors came out right.
+        why: the reason of any verdict other than pass.
+        exact: whether every output byte equals the golden one.
+        difference: largest absolute difference over all vectors and outputs, relative to the
+            largest golden magnitude of that output.
+        cosine: mean cosine over the vectors; `cosine_worst` the smallest.
+        vectors: golden vectors that ran.
+        instructions: executed by one inference (counted), or None with `not_counted` saying why.
+        latency_ms: p50, p90 and p99 where measured on a real clock.
+        cached: taken from an earlier verification of the same artifact on the same device.
+    """
+
+    on: str
+    cpu: str = ""
+    runtime: str = ""
+    kind: Literal["measured", "counted", "estimated"] = "counted"
+    verdict: Verdict
+    why: str = ""
+    exact: bool | None = None
+    difference: float | None = None
+    cosine: float | None = None
+    cosine_worst: float | None = None
+    vectors: int = 0
+    instructions: int | None = None
+    not_counted: str = ""
+    latency_ms: dict[str, float] = {}
+    memory_bytes: int | None = None
+    cached: bool = False
+
+
+class Metric(Frozen):
+    """The metric before and after, on the same samples."""
+
+    name: str
+    before: float | None
+    after: float | None
+    samples: int = 0
+    why: str = ""
+
+
+class TargetReport(Frozen):
+    """All about one target: `bytes` is the artifact's, `float_bytes` the float ONNX file's."""
+
+    target: str
+    verdict: Verdict
+    artifact: str = ""
+    sha256: str = ""
+    bytes: int = 0
+    float_bytes: int = 0
+    scheme: str = ""
+    steps: tuple[Step, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    metric: Metric | None = None
+    gates: tuple[Gate, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+class Report(Frozen):
+    """What a command proves, as a value, as JSON and as an exit status."""
+
+    schema_: Literal["edgepack.report/1"] = Field("edgepack.report/1", alias="schema")
+    edgepack: str
+    name: str
+    verdict: Verdict
+    targets: tuple[TargetReport, ...]
+    environment: dict[str, str] = {}
+
+    @property
+    def status(self) -> int:
+        """The exit status that this verdict stands for."""
+        return STATUS[self.verdict]
+
+    def to_json(self) -> str:
+        """Return the one JSON document that machines read."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Return the verdict of a whole from its parts; nothing at all is unverified."""
+    return next((v for v in ORDER if v in verdicts), "unverified")

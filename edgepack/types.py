@@ -1,0 +1,163 @@
+"""Values that cross stages: specs of tensors, edits, samples and numeric decisions.
+
+Nothing heavy is imported here: neither torch, onnx, onnxruntime nor numpy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+    Tensors: TypeAlias = Mapping[str, Array]
+    """Named tensors as a model takes or gives them, batch axis included."""
+
+DType: TypeAlias = Literal[
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+    "float16", "float32", "float64", "string",
+]  # fmt: skip
+Split: TypeAlias = Literal["train", "calibration", "evaluation"]
+SPLITS: tuple[Split, ...] = ("train", "calibration", "evaluation")
+
+
+class Frozen(BaseModel):
+    """Base of every value that is written down: immutable, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(Frozen):
+    """Name, numpy dtype and shape of a tensor; a dynamic axis is a name instead of a number."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class Cut(Frozen):
+    """Removal of output or input channels of one module, together with all that depends on them."""
+
+    kind: Literal["cut"] = "cut"
+    module: str
+    side: Literal["out", "in"]
+    indices: tuple[int, ...]
+
+
+Edit: TypeAlias = Cut
+"""The closed union of structural edits that a cached model replays."""
+
+
+class Range(Frozen):
+    """The interval that a tensor's values span."""
+
+    low: float
+    high: float
+
+
+class QuantTable(Frozen):
+    """The calibration table: what was seen of each tensor over `samples` samples."""
+
+    method: str
+    samples: int
+    ranges: dict[str, Range]
+
+
+class Tolerance(Frozen):
+    """How far a device may stand from the golden outputs.
+
+    Attributes:
+        exact: every byte must agree; the other fields are not looked at.
+        relative: largest absolute difference over the largest golden magnitude of that output.
+        cosine: smallest mean over the vectors of the cosine per vector (see `verify.numerics`).
+    """
+
+    exact: bool
+    relative: float = 0.0
+    cosine: float = 1.0
+
+
+class SessionSettings(Frozen):
+    """What a runtime session is made with; a part of the artifact.
+
+    Attributes:
+        threads: intra-op threads.
+        optimization: ONNX Runtime's graph optimisation level.
+        providers: execution providers in order of preference.
+        entries: session config entries, e.g. ``{"session.x64quantprecision": "1"}``.
+    """
+
+    threads: int = 1
+    optimization: Literal["disabled", "basic", "extended", "layout", "all"] = "all"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    entries: dict[str, str] = {}
+
+
+EXACT_INT8 = {"session.x64quantprecision": "1"}
+"""Session entry under which x86 without VNNI widens int8 products instead of saturating them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of data.
+
+    Attributes:
+        inputs: what the model is fed, one mapping a run (two for a pair of sentences that are
+            encoded apart); every array carries a leading batch axis of 1.
+        label: the expected answer, or None where the data has none.
+    """
+
+    inputs: tuple[Tensors, ...]
+    label: Any = None
+
+
+class Samples(Protocol):
+    """A split of the data: counted, repeatable, streamed."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that changes whenever the samples may have changed."""
+
+    @property
+    def generated(self) -> bool:
+        """True where the inputs were made up because the user gave none."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file that travels with the model into the artifact, such as a tokenizer's."""
+
+    name: str
+    path: Path
+
+
+def canonical_json(value: Any) -> bytes:
+    """Serialise as sorted, compact, ASCII JSON for digests (the manifest has its own RFC 8785)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def digest_of(*parts: Any) -> str:
+    """Return the SHA-256 of JSON-like parts, each delimited; `Frozen` values are dumped."""
+    plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    return hashlib.sha256(canonical_json(plain)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
