@@ -64,6 +64,19 @@ class Events(Protocol):
         """Record what the running pass decided before it edits; it goes into the report."""
 
 
+class Silent:
+    """Events that nobody watches."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def decision(self, value: BaseModel | Mapping[str, Any]) -> None:
+        """Record nothing."""
+
+
 class StepRecord(Frozen):
     """One step of the plan as the artifact remembers it: the pass, its version and options."""
 

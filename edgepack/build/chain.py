@@ -1,0 +1,205 @@
+"""Runs a plan's steps through the cache; a value is made or loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from edgepack.base import Context, Events, Kind, Runner, StepRecord
+from edgepack.cache import Cache
+from edgepack.registry import load_pass
+from edgepack.report import Step
+from edgepack.types import Samples, Split, digest_of, file_digest
+
+if TYPE_CHECKING:
+    from edgepack.source import Source
+
+    Value = Any  # Model | Graph | Artifact; naming them here would load torch
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value somewhere along the plan, known by its key and loaded on demand.
+
+    Attributes:
+        key: SHA-256 over all that decides the value.
+        kind: what the value is.
+        load: returns the value, the same one each time.
+        facts: what the value said of itself when it was made.
+        step: how it came about, for the report; None for the source.
+    """
+
+    key: str
+    kind: Kind
+    load: Callable[[], Value]
+    facts: Mapping[str, Any]
+    step: Step | None = None
+
+
+@dataclass
+class Recorder:
+    """Passes events on and keeps what the running step decided and noted."""
+
+    events: Events
+    decided: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Pass progress on."""
+        self.events.progress(what, done, total)
+
+    def note(self, text: str) -> None:
+        """Keep a note and pass it on."""
+        self.notes.append(text)
+        self.events.note(text)
+
+    def decision(self, value: BaseModel | Mapping[str, Any]) -> None:
+        """Keep a decision."""
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)
+        self.decided.update(plain)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Everything that steps share within one command."""
+
+    source: Source
+    seed: int
+    data: Mapping[Split, Samples]
+    runner: Runner
+    events: Events
+    cache: Cache
+    facts: Mapping[str, Any]
+
+    def start(self) -> Node:
+        """Return the model as it comes in."""
+        key = digest_of("source", versions(), self.source.digest, self.seed)
+        return self._node(key, self.source.gives, None, lambda context: self.source.load(context))
+
+    def step(self, node: Node, record: StepRecord, lineage: tuple[StepRecord, ...]) -> Node:
+        """Return the value after one more pass."""
+        cls = load_pass(record.name)
+        one = cls.model_validate(record.options)
+        read = {s: self.data[s].digest for s in sorted(cls.reads | cls.needs) if s in self.data}
+        # What an artifact records of its history is a part of it.
+        history = [r.model_dump() for r in lineage] if cls.gives == "artifact" else []
+        facts = dict(self.facts) if cls.gives == "artifact" else {}
+        key = digest_of("step", versions(), node.key, record, read, self.seed, history, facts)
+        return self._node(
+            key,
+            cls.gives,
+            record,
+            lambda context: one.apply(node.load(), replace(context, lineage=lineage)),
+            before=node.facts,
+        )
+
+    def run(self, records: tuple[StepRecord, ...]) -> list[Node]:
+        """Return the node after each step, the source first."""
+        nodes = [self.start()]
+        for index, record in enumerate(records):
+            nodes.append(self.step(nodes[-1], record, records[:index]))
+        return nodes
+
+    @contextmanager
+    def context(self, events: Events) -> Iterator[Context]:
+        """Yield the context of one step, with a work folder that lasts as long as the step."""
+        with tempfile.TemporaryDirectory(prefix="edgepack-") as work:
+            yield Context(
+                work=Path(work),
+                seed=self.seed,
+                data=self.data,
+                runner=self.runner,
+                events=events,
+                assets=self.source.assets,
+                facts=self.facts,
+            )
+
+    def _node(
+        self,
+        key: str,
+        kind: Kind,
+        record: StepRecord | None,
+        make: Callable[[Context], Value],
+        before: Mapping[str, Any] | None = None,
+    ) -> Node:
+        name = record.name if record else "load"
+        options = record.options if record else {}
+        if entry := self.cache.get(key):
+            told = json.loads((entry / "step.json").read_text())
+            step = Step.model_validate({**told["step"], "cached": True})
+            return Node(key, kind, cache(lambda: self._load(kind, entry)), told["facts"], step)
+        recorder = Recorder(self.events)
+        self.events.progress(name, 0, 1)
+        began = time.monotonic()
+        with self.context(recorder) as context:
+            value = make(context)
+            facts = value.facts()
+            step = Step.model_validate(
+                {
+                    "pass": name,
+                    "options": options,
+                    "seconds": round(time.monotonic() - began, 3),
+                    "decision": recorder.decided,
+                    "notes": recorder.notes,
+                    "before": before or {},
+                    "after": facts,
+                }
+            )
+            with self.cache.put(key) as stage:
+                _save(kind, value, stage)
+                told = {"step": step.model_dump(mode="json", by_alias=True), "facts": facts}
+                (stage / "step.json").write_text(json.dumps(told))
+        self.events.progress(name, 1, 1)
+        if kind == "artifact":
+            stored = self.cache.get(key)
+            assert stored is not None
+            value = self._load(kind, stored)
+        return Node(key, kind, lambda: value, facts, step)
+
+    def _load(self, kind: Kind, entry: Path) -> Value:
+        if kind == "artifact":
+            from edgepack.artifact import Artifact
+
+            return Artifact.open(entry / "artifact.edgepack")
+        if kind == "graph":
+            from edgepack.graph import Graph
+
+            return Graph.load(entry)
+        from edgepack.model import Model
+
+        with self.context(self.events) as context:
+            return Model.load(entry, lambda: self.source.load(context))
+
+
+def _save(kind: Kind, value: Value, stage: Path) -> None:
+    if kind == "artifact":
+        shutil.copyfile(value.path, stage / "artifact.edgepack")
+    else:
+        value.save(stage)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return what a cached value depends on besides its inputs: libraries and our own source."""
+    names = ["numpy", "onnx", "onnx-ir", "onnxruntime", "onnxslim", "torch", "torch-pruning"]
+    found: dict[str, str] = {}
+    for name in [*names, "transformers", "tokenizers"]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    package = Path(__file__).parent.parent
+    ours = sorted(p for p in package.rglob("*") if p.suffix in {".py", ".c"})
+    found["edgepack"] = digest_of([[str(p.relative_to(package)), file_digest(p)] for p in ours])
+    return found

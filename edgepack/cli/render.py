@@ -1,0 +1,184 @@
+"""Turns reports and plans into text, markdown and JSON; measures and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edgepack.report import Device, Report, TargetReport
+
+if TYPE_CHECKING:
+    from edgepack.plan import Plan
+
+COLOUR = {"pass": "green", "fail": "red", "invalid": "magenta", "unverified": "yellow"}
+Row = Sequence[str]
+
+
+def size(count: int) -> str:
+    """Write bytes with three digits and an SI unit."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count} B"
+
+
+def number(value: Any) -> str:
+    """Write a measurement as a person reads it; None is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def text(report: Report, console: Console) -> None:
+    """Print a report for a person."""
+    for target in report.targets:
+        console.print()
+        colour = COLOUR[target.verdict]
+        console.print(
+            f"[bold]{report.name}[/] for [bold]{target.target}[/]: "
+            f"[bold {colour}]{target.verdict}[/]"
+        )
+        for line in _summary(target):
+            console.print(f"  {line}", markup=False)
+        for title, header, rows in _tables(target):
+            table = Table(
+                title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2)
+            )
+            for index, column in enumerate(header):
+                table.add_column(column, justify="left" if index == 0 else "default")
+            for row in rows:
+                table.add_row(*(_coloured(cell) for cell in row))
+            console.print()
+            console.print(table)
+    console.print()
+    console.print(f"verdict: [bold {COLOUR[report.verdict]}]{report.verdict}[/]")
+
+
+def table(header: Row, rows: Iterable[Row], console: Console, title: str | None = None) -> None:
+    """Print rows under a header."""
+    grid = Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*(_coloured(cell) for cell in row))
+    console.print(grid)
+
+
+def tree(value: Mapping[str, Any], console: Console, indent: int = 0) -> None:
+    """Print a nested mapping, one key a line."""
+    for key, item in value.items():
+        pad = "  " * indent
+        if isinstance(item, dict) and item:
+            console.print(f"{pad}{key}", markup=False)
+            tree(item, console, indent + 1)
+        else:
+            console.print(f"{pad}{key}: {_plain(item)}", markup=False)
+
+
+def manifest_text(digest: str, manifest: Mapping[str, Any], console: Console) -> None:
+    """Print what an artifact says of itself."""
+    console.print(f"sha256 {digest}")
+    tree({k: v for k, v in manifest.items() if k != "files"}, console)
+    rows = [[file["name"], size(file["size"]), file["sha256"][:16]] for file in manifest["files"]]
+    console.print()
+    table(["file", "size", "sha256"], rows, console)
+
+
+def markdown(report: Report) -> str:
+    """Write a report as markdown, for a pull request or a CI summary."""
+    lines = [f"# {report.name}: {report.verdict}"]
+    for target in report.targets:
+        lines += ["", f"## {target.target}: {target.verdict}", ""]
+        lines += [f"- {line}" for line in _summary(target)]
+        for title, header, rows in _tables(target):
+            lines += ["", f"### {title}", "", _pipe(header), _pipe(["---"] * len(header))]
+            lines += [_pipe(row) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def plan_text(plan: Plan, console: Console) -> None:
+    """Print a plan: every pass with its effective options."""
+    console.print(f"plan: [bold]{plan.name}[/] for [bold]{plan.target}[/] from {plan.source}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=False)
+    for index, step in enumerate(plan.steps, 1):
+        options = ", ".join(f"{k} = {_plain(v)}" for k, v in step.options.items())
+        table.add_row(f"{index}.", f"[bold]{step.name}[/]", options)
+    console.print(table)
+
+
+def _summary(target: TargetReport) -> Iterable[str]:
+    if target.artifact:
+        ratio = f", {target.float_bytes / target.bytes:.1f}x smaller" if target.float_bytes else ""
+        float_size = f" (float {size(target.float_bytes)}{ratio})" if target.float_bytes else ""
+        yield f"{target.artifact}  {size(target.bytes)}{float_size}"
+    if target.sha256:
+        yield f"sha256 {target.sha256}"
+    if target.scheme:
+        yield f"scheme {target.scheme}"
+    if metric := target.metric:
+        if metric.after is None:
+            yield f"{metric.name or 'metric'}: not measured ({metric.why})"
+        else:
+            before = "" if metric.before is None else f" (before {metric.before:.2f})"
+            yield f"{metric.name} {metric.after:.2f}{before} on {metric.samples} samples"
+
+
+def _tables(target: TargetReport) -> Iterable[tuple[str, Row, list[Row]]]:
+    if target.steps:
+        rows = [
+            [
+                step.name,
+                "cached" if step.cached else f"{step.seconds:.1f} s",
+                number(step.after.get("parameters")),
+                size(step.after["bytes"]) if "bytes" in step.after else "-",
+                "; ".join(step.notes),
+            ]
+            for step in target.steps
+        ]
+        yield "steps", ["pass", "time", "parameters", "bytes", "notes"], rows
+    if target.candidates:
+        rows = [[c.scheme, "taken" if c.chosen else "", c.reason] for c in target.candidates]
+        yield "schemes", ["scheme", "", "why"], rows
+    if target.devices:
+        yield "devices", _DEVICE, [_device(device) for device in target.devices]
+    if target.gates:
+        rows = [[g.name, number(g.value), number(g.limit), g.verdict, g.why] for g in target.gates]
+        yield "gates", ["gate", "value", "limit", "verdict", "why"], rows
+
+
+_DEVICE = ["on", "cpu", "runtime", "vectors", "difference", "cosine", "instructions", "p50 ms", ""]
+
+
+def _device(device: Device) -> Row:
+    agrees = "bit-exact" if device.exact else number(device.difference)
+    return [
+        device.on,
+        device.cpu,
+        device.runtime,
+        str(device.vectors),
+        agrees,
+        number(device.cosine),
+        number(device.instructions) if device.instructions else device.not_counted or "-",
+        number(device.latency_ms.get("p50")),
+        "cached" if device.cached else "",
+    ]
+
+
+def _coloured(cell: str) -> str:
+    safe = cell.replace("[", "\\[")
+    return f"[{COLOUR[cell]}]{cell}[/]" if cell in COLOUR else safe
+
+
+def _pipe(row: Row) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,195 @@
+"""Our gate for foreign ONNX files: what passes is ours, rewritten from what was checked.
+
+Neither `onnx.checker` nor the runtime is a gate: the one accepts opset 999 and wrong lengths of
+external data, the other reads files through links. Call `admit_to` in a child with limits; a
+hostile protobuf may still exhaust memory while it is parsed.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepack.errors import ModelError
+from edgepack.graph.structure import Walk
+from edgepack.graph.tensors import Tensors
+from edgepack.graph.value import PROTOBUF_LIMIT, Graph
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSETS = (7, 26)
+IR = 13
+"""What ONNX Runtime 1.31 loads."""
+
+
+def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph:
+    """Read a foreign model, check all of it, and return it rewritten.
+
+    Args:
+        path: the ``.onnx`` file; external data must lie beside it.
+        opset: lowest and highest version of the default domain.
+        ir: highest IR version.
+
+    Raises:
+        ModelError: E400 to E410 and E427, naming the tensor, node or operator at fault.
+    """
+    model = _parse(path)
+    versions = _versions(model, opset, ir)
+    if model.training_info or model.functions:
+        raise ModelError(
+            "E409",
+            f"{path.name} carries {'training_info' if model.training_info else 'functions'}",
+            fix="export the model for inference; `onnx.inliner` puts functions in line",
+        )
+    model.DiscardUnknownFields()
+    walk = Walk(versions, Tensors(path.parent))
+    walk.graph(model.graph, frozenset())
+    graph = _rewrite(model, {d: versions[d] for d in sorted(walk.domains | {""})}, path.stem)
+    if not graph.outputs or not graph.inputs:
+        raise ModelError(
+            "E410", f"{path.name} has no inputs or no outputs", fix="export the model again"
+        )
+    return graph.replace(scheme="quantised" if is_quantised(graph) else "float")
+
+
+def admit_to(path: str, folder: str, opset: list[int] | None = None, ir: int = IR) -> Any:
+    """Admit a file in a child of its own and save the graph into `folder`.
+
+    Returns:
+        ``{}``, or ``{"refused": {...}}`` with the arguments of the `ModelError`.
+    """
+    low, high = opset or OPSETS
+    try:
+        admit(Path(path), opset=(low, high), ir=ir).save(Path(folder))
+    except ModelError as no:
+        told = {"code": no.code, "what": no.what, "where": no.where, "why": no.why, "fix": no.fix}
+        return {"refused": told}
+    return {}
+
+
+def is_quantised(graph: Graph) -> bool:
+    """Whether a model is quantised: by its operators, or by narrow weights that it widens itself.
+
+    The second kind stores int8 matrices and turns them into floats with Cast.
+    """
+    for node in graph.model.graph.all_nodes():
+        if node.op_type in QUANTISED or node.op_type.startswith(("QLinear", "QAttention", "QGemm")):
+            return True
+        weight = node.inputs[0] if node.op_type == "Cast" and node.inputs else None
+        if weight is None or weight.const_value is None or weight.dtype is None:
+            continue
+        matrix = len(weight.const_value.shape) >= 2
+        if matrix and weight.dtype.is_integer() and weight.dtype.bitwidth <= 8:
+            return True
+    return False
+
+
+QUANTISED = {
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits",
+    "QMoE", "GatherBlockQuantized", "MatMulBnb4", "QEmbedLayerNormalization",
+}  # fmt: skip
+"""Operators that only quantised models have."""
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= PROTOBUF_LIMIT:
+            raise ModelError(
+                "E400",
+                f"{path.name} is empty, larger than 2 GiB or not a regular file",
+                fix="name an .onnx file",
+            )
+        return onnx.ModelProto.FromString(path.read_bytes())
+    except OSError as problem:
+        raise ModelError(
+            "E400",
+            f"cannot read {path.name}",
+            why=problem.strerror or str(problem),
+            fix="name an .onnx file that is there and may be read",
+        ) from problem
+    except DecodeError as problem:
+        raise ModelError(
+            "E401",
+            f"{path.name} is not an ONNX model",
+            why=str(problem),
+            fix="export or download it again",
+        ) from problem
+
+
+def _versions(model: onnx.ModelProto, opset: tuple[int, int], ir: int) -> dict[str, int]:
+    """Check IR version and opsets; return the version of each domain."""
+    from onnx import defs
+
+    domains = ["" if o.domain == "ai.onnx" else o.domain for o in model.opset_import]
+    versions = dict(zip(domains, (o.version for o in model.opset_import), strict=True))
+    low, high = opset
+    if not 3 <= model.ir_version <= ir:
+        why = f"IR version {model.ir_version} is not one of 3 to {ir}"
+    elif len(versions) != len(domains):
+        why = "a domain is imported twice"
+    elif not low <= versions.get("", 0) <= high:
+        why = f"opset {versions.get('', 'none')} is not one of {low} to {high}"
+    elif not 1 <= versions.get("ai.onnx.ml", 1) <= defs.onnx_ml_opset_version():
+        why = f"opset {versions['ai.onnx.ml']} of ai.onnx.ml is not known"
+    elif versions.get("com.microsoft", 1) != 1:
+        why = f"opset {versions['com.microsoft']} of com.microsoft is not known"
+    else:
+        return versions
+    raise ModelError(
+        "E402",
+        "the model is of a version that cannot be read",
+        why=why,
+        fix=f"export it at an opset of {low} to {high}",
+    )
+
+
+def _rewrite(model: onnx.ModelProto, versions: dict[str, int], name: str) -> Graph:
+    """Build our own model from the checked graph; nothing else of the file survives."""
+    import onnx
+    import onnx_ir as ir
+    from onnx_ir.passes import common
+
+    graph = model.graph
+    graph.name = graph.name or name
+    # Before IR 4 weights had to be inputs as well.
+    weights = {t.name for t in graph.initializer}
+    inputs = [v for v in graph.input if v.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for value in graph.input:
+        _open_axes(value)
+    opsets = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
+    ours = onnx.ModelProto(ir_version=max(model.ir_version, 8), opset_import=opsets)
+    ours.graph.CopyFrom(graph)
+    if any(not v.type.tensor_type.HasField("shape") for v in graph.output):
+        ours = _infer_outputs(ours)
+    for value in ours.graph.output:
+        _open_axes(value)
+    lifted = ir.from_proto(ours)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(lifted)
+    # Through bytes once more, so that nothing lazily refers to the foreign message.
+    return Graph.from_proto(Graph(lifted).proto())
+
+
+def _open_axes(value: onnx.ValueInfoProto) -> None:
+    """Spell every unknown axis as an axis without a number; some exporters write -1."""
+    for axis in value.type.tensor_type.shape.dim:
+        if axis.HasField("dim_value") and axis.dim_value < 0:
+            axis.Clear()
+
+
+def _infer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give outputs the rank that the file leaves out."""
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(model)
+    del model.graph.output[:]
+    model.graph.output.extend(inferred.graph.output)
+    return model

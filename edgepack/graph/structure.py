@@ -1,0 +1,228 @@
+"""The gate's eye for structure: operators, names, order, depth.
+
+One walk over a foreign graph and its subgraphs. It hands every tensor to `Tensors`, puts nodes in
+order where they are not, and drops what is not needed to run the model.
+"""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from edgepack.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgepack.graph.tensors import Tensors
+
+MAX_NODES = 200_000
+MAX_DEPTH = 8
+DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+
+
+class Walk:
+    """Checks one model's graphs.
+
+    Args:
+        versions: opset of each domain.
+        tensors: takes every tensor.
+
+    Attributes:
+        domains: those that a node uses.
+        nodes: counted so far.
+    """
+
+    def __init__(self, versions: dict[str, int], tensors: Tensors) -> None:
+        self._versions = versions
+        self._tensors = tensors
+        self._known: set[tuple[str, str]] = set()
+        self.domains: set[str] = set()
+        self.nodes = 0
+
+    def graph(self, graph: onnx.GraphProto, outer: frozenset[str], depth: int = 0) -> set[str]:
+        """Check a graph in place and return the outer names that it reads.
+
+        Raises:
+            ModelError: E403 to E408.
+        """
+        if depth > MAX_DEPTH:
+            raise ModelError(
+                "E404",
+                f"subgraphs are nested deeper than {MAX_DEPTH}",
+                where=f"graph `{graph.name}`",
+                fix="export the model with its control flow unrolled",
+            )
+        self.nodes += len(graph.node)
+        if self.nodes > MAX_NODES:
+            raise ModelError(
+                "E404",
+                f"the model has more than {MAX_NODES:,} nodes",
+                fix="export the model without unrolling its loops",
+            )
+        del graph.value_info[:], graph.quantization_annotation[:], graph.metadata_props[:]
+        graph.doc_string = ""
+        local = self._sources(graph, outer, depth)
+        made: dict[str, int] = {}
+        for index, node in enumerate(graph.node):
+            for name in filter(None, node.output):
+                if name in made or name in local or name in outer:
+                    raise _naming(f"`{name}` is made twice", label(node))
+                made[name] = index
+        visible = outer | local | made.keys()
+        reads = [self._node(node, visible, depth) for node in graph.node]
+        for node, names in zip(graph.node, reads, strict=True):
+            if missing := sorted(names - visible):
+                raise _naming(f"`{missing[0]}` is read but nothing makes it", label(node))
+        for value in graph.output:
+            value.doc_string = ""
+            del value.metadata_props[:]
+            if value.name not in visible:
+                raise _naming(f"output `{value.name}` is made by nothing", graph.name)
+        _sort(graph, reads, made)
+        passed = {v.name for v in graph.output} & outer
+        return (set[str]().union(*reads) & outer) | passed
+
+    def _sources(self, graph: onnx.GraphProto, outer: frozenset[str], depth: int) -> set[str]:
+        """Check inputs and weights; return their names."""
+        inputs = [v.name for v in graph.input]
+        for value in graph.input:
+            value.doc_string = ""
+            del value.metadata_props[:]
+        for tensor in graph.initializer:
+            self._tensors.embed(tensor, f"initializer `{tensor.name}`")
+        for sparse in graph.sparse_initializer:
+            where = f"initializer `{sparse.values.name}`"
+            graph.initializer.append(self._tensors.densify(sparse, where))
+        del graph.sparse_initializer[:]
+        weights = [t.name for t in graph.initializer]
+        for names in (inputs, weights):
+            twice = {n for n in names if not n or names.count(n) > 1} if _repeats(names) else set()
+            if twice:
+                raise _naming(f"`{min(twice)}` is declared twice or nameless", graph.name)
+        local = {*inputs, *weights}
+        if hidden := sorted(local & outer):
+            raise _naming(f"`{hidden[0]}` hides a name of the graph around it", graph.name)
+        if depth:
+            return local
+        for value in graph.input:
+            if value.type.WhichOneof("value") != "tensor_type":
+                raise ModelError(
+                    "E410",
+                    f"input `{value.name}` is not a tensor",
+                    fix="export the model with tensors as its inputs",
+                )
+        return local
+
+    def _node(self, node: onnx.NodeProto, visible: frozenset[str], depth: int) -> set[str]:
+        """Check a node in place and return all names that it reads."""
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
+        node.doc_string = ""
+        del node.metadata_props[:], node.device_configurations[:]
+        self._operator(node)
+        reads = {name for name in node.input if name}
+        names = [a.name for a in node.attribute]
+        if _repeats(names):
+            raise _naming("an attribute is given twice or nameless", label(node))
+        for attribute in node.attribute:
+            reads |= self._attribute(node, attribute, visible, depth)
+        return reads
+
+    def _attribute(
+        self, node: onnx.NodeProto, attribute: Any, visible: frozenset[str], depth: int
+    ) -> set[str]:
+        where = f"attribute `{attribute.name}` of {label(node)}"
+        field = FIELDS.get(attribute.type)
+        filled = {f.name for f, _ in attribute.ListFields()} & set(FIELDS.values())
+        if field is None or not filled <= {field} or attribute.ref_attr_name:
+            raise ModelError(
+                "E404",
+                f"{where} is malformed",
+                why=f"type {attribute.type}, holding {', '.join(sorted(filled)) or 'nothing'}",
+                fix="export the model again",
+            )
+        attribute.doc_string = ""
+        for tensor in [attribute.t] if field == "t" else attribute.tensors:
+            self._tensors.embed(tensor, where)
+        if field == "sparse_tensor":
+            dense = self._tensors.densify(attribute.sparse_tensor, where)
+            attribute.Clear()
+            attribute.name, attribute.type = "value", attribute.TENSOR
+            attribute.t.CopyFrom(dense)
+        reads: set[str] = set()
+        for graph in [attribute.g] if field == "g" else attribute.graphs:
+            reads |= self.graph(graph, visible, depth + 1)
+        return reads
+
+    def _operator(self, node: onnx.NodeProto) -> None:
+        from onnx import defs
+
+        key = (node.domain, node.op_type)
+        if key in self._known:
+            return
+        if node.domain not in DOMAINS:
+            raise ModelError(
+                "E403",
+                f"operator `{node.domain}.{node.op_type}` is not part of ONNX",
+                where=label(node),
+                fix="export the model without custom operators",
+            )
+        version = self._versions.get(node.domain)
+        if version is None or node.overload or not node.op_type:
+            raise ModelError(
+                "E403",
+                f"operator `{node.op_type}` has no version to go by",
+                why=f"the model imports no opset of the domain `{node.domain}`",
+                where=label(node),
+                fix="export the model again",
+            )
+        if node.domain != "com.microsoft":
+            try:
+                deprecated = defs.get_schema(node.op_type, version, node.domain).deprecated
+            except defs.SchemaError:
+                deprecated = True
+            if deprecated:
+                raise ModelError(
+                    "E403",
+                    f"operator `{node.op_type}` does not exist at opset {version}",
+                    where=label(node),
+                    fix="export the model again at a matching opset",
+                )
+        self._known.add(key)
+        self.domains.add(node.domain)
+
+
+FIELDS = {
+    1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings", 9: "tensors",
+    10: "graphs", 11: "sparse_tensor",
+}  # fmt: skip
+"""The field that each `AttributeProto.AttributeType` fills, for those that an operator may take."""
+
+
+def label(node: onnx.NodeProto) -> str:
+    """Name a node for a message."""
+    name = node.name or next((o for o in node.output if o), "")
+    return f"node `{name}` ({node.op_type})"
+
+
+def _sort(graph: onnx.GraphProto, reads: list[set[str]], made: dict[str, int]) -> None:
+    """Put nodes behind those that they read from."""
+    before = [{made[name] for name in names if name in made} for names in reads]
+    if all(all(b < i for b in earlier) for i, earlier in enumerate(before)):
+        return
+    try:
+        order = list(TopologicalSorter(dict(enumerate(before))).static_order())
+    except CycleError as problem:
+        node = graph.node[problem.args[1][0]]
+        raise _naming("nodes feed each other in a circle", label(node)) from problem
+    nodes = [type(node).FromString(node.SerializeToString()) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes[i] for i in order)
+
+
+def _repeats(names: list[str]) -> bool:
+    return "" in names or len(set(names)) != len(names)
+
+
+def _naming(what: str, where: str) -> ModelError:
+    return ModelError("E405", what, where=where, fix="export the model again")

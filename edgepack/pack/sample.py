@@ -1,0 +1,89 @@
+"""The sample session that travels in an artifact: it needs numpy and onnxruntime alone."""
+
+SAMPLE = '''"""Run golden vector 0 of this folder's model and say whether the answer is right.
+
+Unpack the artifact and run `python sample.py` inside. Needs numpy and onnxruntime.
+"""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import
+
+import numpy as np
+import onnxruntime as ort
+
+HERE = Path(__file__).resolve().parent
+LEVELS = {"disabled": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED",
+          "layout": "ENABLE_LAYOUT", "all": "ENABLE_ALL"}
+
+
+def open_session(settings):
+    """Open the model as its manifest asks for."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings["threads"]
+    level = "ORT_" + LEVELS[settings["optimization"]]
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    for key, value in settings["entries"].items():
+        options.add_session_config_entry(key, value)
+    model = str(HERE / "model.onnx")
+    return ort.InferenceSession(model, options, providers=settings["providers"])
+
+
+def load(side, tensors):
+    """Read one side of golden vector 0: raw little-endian files in C order."""
+    arrays = {}
+    for index, tensor in enumerate(tensors):
+        dtype = np.dtype(tensor["dtype"])
+        file = HERE / "golden" / "0" / f"{side}.{index}.bin"
+        raw = np.fromfile(file, dtype.newbyteorder("<"))
+        arrays[tensor["name"]] = raw.reshape(tensor["shape"]).astype(dtype)
+    return arrays
+
+
+def flat(arrays):
+    """Join all float outputs into one vector."""
+    floats = [a.astype(np.float64).ravel() for a in arrays if a.dtype.kind == "f"]
+    return np.concatenate(floats or [np.zeros(0)])
+
+
+def cosine(left, right):
+    norms = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return float(left @ right) / norms if norms else float(not left.any() and not right.any())
+
+
+def difference(want, got):
+    """The largest difference, relative to the largest magnitude that is wanted."""
+    if want.dtype != got.dtype or want.shape != got.shape:
+        return math.inf
+    if want.size == 0 or np.array_equal(want, got, equal_nan=want.dtype.kind == "f"):
+        return 0.0
+    want, got = want.astype(np.float64), got.astype(np.float64)
+    scale = float(np.abs(want).max())
+    apart = float(np.abs(want - got).max())
+    return apart / scale if scale and math.isfinite(apart) else math.inf
+
+
+def main():
+    manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+    vector, tolerance = manifest["golden"]["vectors"][0], manifest["tolerance"]
+    expected = load("output", vector["outputs"])
+    names = list(expected)
+    answers = open_session(manifest["session"]).run(names, load("input", vector["inputs"]))
+    pairs = [(expected[name], np.asarray(answer)) for name, answer in zip(names, answers)]
+    exact = all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+    worst = max(difference(a, b) for a, b in pairs)
+    near = cosine(flat(a for a, _ in pairs), flat(b for _, b in pairs)) if worst < math.inf else 0.0
+    within = worst <= tolerance["relative"] and near >= tolerance["cosine"]
+    agrees = exact or (within and not tolerance["exact"])
+    print(f"{manifest['name']}: {'agrees' if agrees else 'DOES NOT AGREE'} with golden vector 0 "
+          f"(exact: {exact}, relative difference {worst:.3g}, cosine {near:.6f})")
+    return 0 if agrees else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''

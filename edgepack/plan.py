@@ -1,0 +1,170 @@
+"""The plan: what a recipe and a target mean, settled before anything runs.
+
+It needs neither torch, onnx nor onnxruntime, so that `edgepack plan` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from edgepack.base import Kind, Pass, StepRecord
+from edgepack.errors import UsageError, did_you_mean
+from edgepack.registry import load_pass
+from edgepack.types import Frozen, digest_of
+
+if TYPE_CHECKING:
+    from edgepack.source import Source
+    from edgepack.spec.recipe import Recipe
+    from edgepack.spec.recipe import Step as RecipeStep
+    from edgepack.spec.target import Target
+
+RANK: dict[Kind, int] = {"model": 0, "graph": 1, "artifact": 2}
+
+
+class Plan(Frozen):
+    """The resolved passes for one target.
+
+    Attributes:
+        name: the artifact's name.
+        target: the target's name.
+        source: the model's reference as the user wrote it.
+        steps: every pass with every option, in order.
+    """
+
+    name: str
+    target: str
+    source: str
+    steps: tuple[StepRecord, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan."""
+        return digest_of(self)
+
+    @property
+    def baseline(self) -> tuple[StepRecord, ...]:
+        """The steps that bring the model as it came in to a float graph, to compare with."""
+        return tuple(s for s in self.steps if s.name in {"export", "sanitise", "simplify"})
+
+
+def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan:
+    """Resolve a recipe for the target called `name`.
+
+    Passes that the recipe leaves out are put where they belong: `export` where torch ends,
+    `sanitise` and `simplify` where a graph begins, `quantize` where there are no steps at all,
+    and `pack` at the end. What a pass takes from the target is filled in.
+
+    Raises:
+        UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data.
+    """
+    written = [(step.name, step.options, step) for step in recipe.steps]
+    steps = _completed(written, source.gives) if written else _default(source.gives)
+    settings = {
+        **target.model_dump(mode="json"),
+        "name": name,
+        "artifact": recipe.name or source.name,
+    }
+    resolved: list[StepRecord] = []
+    kind: Kind = source.gives
+    splits = {
+        split for split in ("train", "calibration", "evaluation") if _has(recipe, source, split)
+    }
+    for pass_name, options, step in steps:
+        where = _where(recipe, step)
+        cls = load_pass(pass_name, where)
+        if cls.takes != kind:
+            raise _misplaced(cls, kind, source, where)
+        if missing := cls.needs - splits:
+            split = sorted(missing)[0]
+            raise UsageError(
+                "E244",
+                f"`{pass_name}` needs {split} data and the recipe names none",
+                where=where,
+                fix=f'add `{split} = "..."` under [data]',
+            )
+        kind = cls.gives
+        filled = _filled(cls, options, settings, where)
+        resolved.append(StepRecord(name=pass_name, version=cls.version, options=filled))
+    return Plan(
+        name=settings["artifact"], target=name, source=recipe.model.source, steps=tuple(resolved)
+    )
+
+
+_Written = tuple[str, Mapping[str, Any], "RecipeStep | None"]
+
+
+def _default(gives: Kind) -> list[_Written]:
+    return _completed([("quantize", {}, None)], gives)
+
+
+def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
+    """Add the passes that come by themselves."""
+    named = {name for name, _, _ in written}
+    kinds = [load_pass(name).takes for name, _, _ in written]
+    torch_end = max((i + 1 for i, kind in enumerate(kinds) if kind == "model"), default=0)
+    steps = list(written)
+    cleaning: list[_Written] = [(n, {}, None) for n in ("sanitise", "simplify") if n not in named]
+    exporting: list[_Written] = []
+    if gives == "model" and "export" not in named:
+        exporting = [("export", {}, None)]
+    steps[torch_end:torch_end] = [*exporting, *cleaning]
+    return steps if "pack" in named else [*steps, ("pack", {}, None)]
+
+
+def _filled(
+    cls: type[Pass], options: Mapping[str, Any], settings: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Validate a step's options and fill the rest from the target."""
+    given = dict(options)
+    for field, path in cls.from_target.items():
+        if field not in given and (value := _dig(settings, path)) is not None:
+            given[field] = value
+    try:
+        return cls.model_validate(given).model_dump(mode="json")
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        unknown = first["type"] == "extra_forbidden"
+        raise UsageError(
+            "E242",
+            f"`{cls.name}` has no option `{key}`" if unknown else f"`{cls.name}.{key}` is wrong",
+            where=where,
+            why="" if unknown else f"{first['msg']}; found {first['input']!r}",
+            fix=did_you_mean(key, cls.model_fields)
+            if unknown
+            else f"see `{cls.name}` in docs/passes.md",
+        ) from None
+
+
+def _dig(settings: Mapping[str, Any], path: str) -> Any:
+    value: Any = settings
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _has(recipe: Recipe, source: Source, split: str) -> bool:
+    return bool(getattr(recipe.data, split)) or split in source.data
+
+
+def _where(recipe: Recipe, step: RecipeStep | None) -> str:
+    return f"{recipe.path.name}:{step.line}" if step and step.line and recipe.path else ""
+
+
+def _misplaced(cls: type[Pass], kind: Kind, source: Source, where: str) -> UsageError:
+    if RANK[cls.takes] < RANK[kind] and source.gives == "graph" and cls.takes == "model":
+        return UsageError(
+            "E243",
+            f"`{cls.name}` works on torch models and the source is an ONNX graph",
+            where=where,
+            fix=f"remove `{cls.name}`, or start from the torch model",
+        )
+    return UsageError(
+        "E243",
+        f"`{cls.name}` takes a {cls.takes} but stands where there is a {kind}",
+        where=where,
+        fix="order the steps: torch passes, export, graph passes, pack",
+    )

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from edgepack.graph.agreement import agreement, cosine
+
+
+def arrays(*values, dtype=np.float32):
+    return {"y": np.array(values, dtype)}
+
+
+def test_equal_bytes_are_exact():
+    found = agreement(arrays(1, 2), arrays(1, 2))
+    assert (found.exact, found.relative, found.cosine) == (True, 0.0, pytest.approx(1.0))
+
+
+def test_minus_zero_is_equal_but_not_exact():
+    found = agreement(arrays(0.0, 1), arrays(-0.0, 1))
+    assert not found.exact
+    assert found.relative == 0.0
+
+
+def test_the_difference_is_relative_to_the_largest_expected_magnitude():
+    assert agreement(arrays(10, -20), arrays(10, -18)).relative == pytest.approx(0.1)
+
+
+def test_shape_and_dtype_must_agree():
+    assert agreement(arrays(1, 2), {"y": np.zeros((2, 1), np.float32)}).relative == np.inf
+    assert agreement(arrays(1), arrays(1, dtype=np.float64)).relative == np.inf
+
+
+def test_nan_against_a_number_is_infinitely_far_and_nan_against_nan_agrees():
+    assert agreement(arrays(1, 2), arrays(1, np.nan)).relative == np.inf
+    assert agreement(arrays(1, np.nan), arrays(1, np.nan)).exact
+
+
+def test_a_missing_output_is_an_error():
+    with pytest.raises(KeyError):
+        agreement(arrays(1), {})
+
+
+def test_cosine_of_zero_vectors():
+    zero, one = np.zeros(2), np.ones(2)
+    assert cosine(zero, zero) == 1.0
+    assert cosine(zero, one) == 0.0
+    assert cosine(one, -one) == pytest.approx(-1.0)
