@@ -14,8 +14,8 @@ __version__ = version("edgepack")
 
 _LAZY = {
     "build": "edgepack.build:build",
-    "verify": "edgepack.build:verify",
-    "load": "edgepack.build:load",
+    "verify": "edgepack.build.use:verify",
+    "load": "edgepack.build.use:load",
     "Report": "edgepack.report:Report",
 }
 __all__ = ["Report", "__version__", "build", "load", "verify"]

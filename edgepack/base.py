@@ -131,6 +131,10 @@ class Pass(Frozen, ABC):
     reads: ClassVar[frozenset[Split]] = frozenset()
     from_target: ClassVar[Mapping[str, str]] = {}
 
+    @abstractmethod
+    def apply(self, value: Any, /, context: Context) -> Any:
+        """Return a new value; the one given stays as it is."""
+
 
 class ModelPass(Pass):
     """Model -> Model: compression in torch."""
@@ -139,7 +143,7 @@ class ModelPass(Pass):
     gives = "model"
 
     @abstractmethod
-    def apply(self, model: Model, context: Context) -> Model:
+    def apply(self, model: Model, /, context: Context) -> Model:
         """Return a new model; the one given stays as it is."""
 
 
@@ -150,7 +154,7 @@ class ExportPass(Pass):
     gives = "graph"
 
     @abstractmethod
-    def apply(self, model: Model, context: Context) -> Graph:
+    def apply(self, model: Model, /, context: Context) -> Graph:
         """Return the model as an ONNX graph."""
 
 
@@ -161,7 +165,7 @@ class GraphPass(Pass):
     gives = "graph"
 
     @abstractmethod
-    def apply(self, graph: Graph, context: Context) -> Graph:
+    def apply(self, graph: Graph, /, context: Context) -> Graph:
         """Return a new graph; the one given stays as it is."""
 
 
@@ -172,5 +176,5 @@ class PackPass(Pass):
     gives = "artifact"
 
     @abstractmethod
-    def apply(self, graph: Graph, context: Context) -> Artifact:
+    def apply(self, graph: Graph, /, context: Context) -> Artifact:
         """Return the artifact, written into the context's work folder."""

@@ -88,6 +88,9 @@ class Pipe:
             env={**os.environ, **QUIET, **(env or {})},
             cwd=cwd,
         )
+        assert self._process.stdin is not None
+        # A blocking write would outlast the deadline once the pipe is full.
+        os.set_blocking(self._process.stdin.fileno(), False)
         resource.prlimit(self._process.pid, resource.RLIMIT_AS, (limits.memory, limits.memory))
         resource.prlimit(self._process.pid, resource.RLIMIT_CORE, (0, 0))
 
@@ -119,7 +122,7 @@ class Pipe:
         assert self._process.stdin is not None
         while piece:
             self._wait([], [self._process.stdin])
-            piece = piece[self._process.stdin.write(piece[:65536]) :]
+            piece = piece[self._process.stdin.write(piece[:65536]) or 0 :]
 
     def _receive(self) -> None:
         assert self._process.stdout is not None

@@ -65,6 +65,18 @@ def folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(stage, ignore_errors=True)
 
 
+def check_folder(path: Path) -> None:
+    """Make sure now that a folder can be written later; it is made where it is missing.
+
+    Raises:
+        HostError: E320 when it cannot be made or written.
+    """
+    with _named_failure(path / "report.json"):
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+
+
 @contextmanager
 def locked(parent: Path, name: str) -> Iterator[None]:
     """Hold the lock of one name in a folder; another process that wants it waits.

@@ -19,9 +19,9 @@ LEADING = (MANIFEST, DIGEST, SIGNATURE)
 
 LARGEST = 2**32 - 2
 """Bytes of a whole file, so that no zip64 record is ever needed."""
-MOST_FILES = 1000
+MOST_FILES = 10_000
 LONGEST_NAME = 200
-CAPS = {MANIFEST: 1 << 20, DIGEST: 80, SIGNATURE: 64 << 10}
+CAPS = {MANIFEST: 4 << 20, DIGEST: 80, SIGNATURE: 64 << 10}
 """Bytes of the entries that are read into memory before they are known to be honest."""
 
 LOCAL = struct.Struct("<4s5H3I2H")
@@ -39,7 +39,7 @@ _SEGMENT = (
 )
 _NAME = re.compile(
     r"manifest\.(?:json|sha256|sig)|model\.(?:onnx|ort)|README\.md|sample\.py"
-    r"|golden/[0-7]/(?:input|output)\.(?:0|[1-9][0-9]?)\.bin"
+    r"|golden/[0-7]/(?:input|output)\.(?:0|[1-9][0-9]{0,2})\.bin"
     rf"|assets(?:/{_SEGMENT}){{1,5}}"
 )
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -109,11 +110,14 @@ class Artifact:
         return raw.reshape(tensor.shape).astype(dtype)
 
     def _entry(self, name: str) -> Entry:
-        names = {entry.name: entry for entry in self.entries}
-        if name not in names:
-            fix = did_you_mean(name, names)
+        if name not in self._by_name:
+            fix = did_you_mean(name, self._by_name)
             raise refused("E622", "the artifact holds no such file", where=ascii(name), fix=fix)
-        return names[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self.entries}
 
     def _stream(self, name: str, take: Callable[[bytes], object]) -> None:
         """Hand on an entry's contents, and raise where they are not what was checked."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgepack import __version__, publish
-from edgepack.base import Events
-from edgepack.build.chain import Chain, Node
-from edgepack.build.prove import Prover, bench, environment, verify
-from edgepack.build.silent import Silent
-from edgepack.cache import Cache, default_root
 from edgepack.plan import Plan, make_plan
-from edgepack.report import Candidate, Metric, Report, Step, TargetReport, worst
+from edgepack.report import Report
 from edgepack.source.reference import open_source
 from edgepack.spec.recipe import Recipe
 from edgepack.spec.target import Target, load_target, names
 
 if TYPE_CHECKING:
-    from edgepack.artifact import Artifact
     from edgepack.source import Source
 
-__all__ = ["Request", "Work", "bench", "build", "execute", "load", "prepare", "verify"]
+__all__ = ["Request", "Work", "build", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -88,5 +80,7 @@ def build(
     offline: bool = False,
 ) -> Report:
     """Build a model or a recipe for its targets; the same as the command of that name."""
+    from edgepack.build.run import execute
+
     request = Request(model, recipe, targets, data, metric, task, overrides)
     return execute(prepare(request), out=out, on=on, offline=offline)

@@ -1,11 +1,11 @@
-"""Proving artifacts on devices: through the cache for `build` and `verify`, interleaved for `bench`."""
+"""Proves artifacts on devices: through the cache for a build, interleaved for a bench."""
 
 from __future__ import annotations
 
-import tempfile
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from edgepack.base import Events
@@ -31,25 +31,35 @@ class Prover:
     events: Events
     offline: bool
 
-    def prove(self, artifact: Artifact, on: str, rounds: int = 0) -> Device:
-        """Run the artifact's golden vectors on one channel; what cannot run is unverified."""
+    def prove(self, artifact: Artifact, on: str, *, asked: bool = False, rounds: int = 0) -> Device:
+        """Run the artifact's golden vectors on one channel; what cannot run is unverified.
+
+        Args:
+            artifact: what to prove.
+            on: the channel.
+            asked: the user named the channel, so the artifact is held to what it does there even
+                where the device lacks a feature that the artifact is made for.
+            rounds: timed inferences, where the clock is real.
+        """
         self.events.progress(f"verify {on}", 0, 1)
         try:
-            device = self._prove(artifact, on, rounds)
+            device = self._prove(artifact, on, asked, rounds)
         except HostError as problem:
             device = unreachable(on, problem)
         self.events.progress(f"verify {on}", 1, 1)
         return device
 
-    def _prove(self, artifact: Artifact, on: str, rounds: int) -> Device:
+    def _prove(self, artifact: Artifact, on: str, asked: bool, rounds: int) -> Device:
         channel = self.open(artifact, on)
         try:
-            key = digest_of("device", versions(), artifact.digest, on, channel.info().digest)
+            key = digest_of("device", versions(), artifact.digest, on, asked, channel.info().digest)
             timed = rounds > 0 and channel.real_clock
             if not timed and (entry := self.cache.get(key)):
                 text = (entry / "device.json").read_text()
                 return Device.model_validate_json(text).model_copy(update={"cached": True})
-            device = prove(artifact, channel, count=channel.counts, rounds=rounds)
+            device = prove(
+                artifact, channel, count=channel.counts, rounds=rounds, any_features=asked
+            )
         finally:
             channel.close()
         # Only a proof is kept: a crash or a deadline may have been this machine's bad day, and a
@@ -95,7 +105,7 @@ def interleaved(
     for turn in range(3):
         for index, artifact in enumerate(artifacts):
             prover.events.progress(f"bench {on}", turn * len(artifacts) + index, 3 * len(artifacts))
-            device = prover.prove(artifact, on, rounds)
+            device = prover.prove(artifact, on, asked=True, rounds=rounds)
             kept = best[index]
             if kept is None or device.latency_ms.get("p50", 0) < kept.latency_ms.get("p50", 0):
                 best[index] = device
@@ -103,3 +113,12 @@ def interleaved(
             break
     prover.events.progress(f"bench {on}", 1, 1)
     return [device for device in best if device is not None]
+
+
+def environment() -> dict[str, str]:
+    """Return what the report says of this machine; nothing that names it or its user."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+    }

@@ -47,7 +47,8 @@ def command(
     MODEL is a transformers folder, torch:FILE.py:FACTORY, an .onnx file or builtin:digits; without
     it the recipe edgepack.toml of this folder is built.
     """
-    from edgepack.build import execute, prepare
+    from edgepack.build import prepare
+    from edgepack.build.run import execute
 
     work = prepare(request)
     with options.progress(quiet, verbose) as events:

@@ -128,7 +128,7 @@ def _summary(target: TargetReport) -> Iterable[str]:
             yield f"{metric.name} {metric.after:.2f}{before} on {metric.samples} samples"
 
 
-def _tables(target: TargetReport) -> Iterable[tuple[str, Row, list[Row]]]:
+def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
     if target.steps:
         rows = [
             [

@@ -1,0 +1,1 @@
+"""Model -> Model: compression in torch, one technique a file."""

@@ -80,8 +80,7 @@ def read_npz(path: Path, reference: str) -> dict[str, Array]:
             if len(set(names)) < len(names):
                 raise ValueError("a name stands twice in it")
             return {
-                name: _member(archive, member)
-                for name, member in zip(names, members, strict=True)
+                name: _member(archive, member) for name, member in zip(names, members, strict=True)
             }
     except _DAMAGE as problem:
         raise UsageError(

@@ -6,8 +6,10 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ class UserFunction:
         self.reference = reference
         self._file = file
         self._loaded: Any = None
+        self._modules: dict[str, ModuleType] = {}
 
     @property
     def digest(self) -> str:
@@ -53,41 +56,54 @@ class UserFunction:
                 assert spec is not None
                 assert spec.loader is not None
                 module = importlib.util.module_from_spec(spec)
+                sys.modules[spec.name] = module  # dataclasses look themselves up there
                 spec.loader.exec_module(module)
                 self._loaded = getattr(module, self.name)
             return self._loaded(*arguments)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let imports find what lies beside the file, and name what the user's code raises."""
-        beside = {Path(name).parts[0].removesuffix(".py") for name in self._imports()}
-        # Another recipe's module of the same name must neither be taken nor be lost.
-        hidden = {n: sys.modules.pop(n) for n in list(sys.modules) if n.split(".")[0] in beside}
+        """Let imports find what lies beside the file, and name what the user's code raises.
+
+        Modules of that folder are this function's own: those of another recipe that bear the same
+        names are neither taken nor lost. What the code prints goes to standard error, since
+        standard output is the command's result.
+        """
+        hidden = self._withdraw()
+        sys.modules.update(self._modules)
         sys.path.insert(0, str(self._file.parent))
         try:
-            yield
+            with redirect_stdout(sys.stderr):
+                yield
         except EdgepackError:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise self._raised(problem) from problem
         finally:
             sys.path.remove(str(self._file.parent))
-            for name in [n for n in sys.modules if n.split(".")[0] in beside]:
-                del sys.modules[name]
+            self._modules = self._withdraw()
             sys.modules.update(hidden)
 
-    def _imports(self) -> list[str]:
-        return [name for name in closure(self._file, self.reference) if name.endswith(".py")]
+    @cached_property
+    def _beside(self) -> set[str]:
+        """Top-level names of the modules that lie beside the file and that it may import."""
+        files = [name for name in closure(self._file, self.reference) if name.endswith(".py")]
+        return {Path(name).parts[0].removesuffix(".py") for name in files}
 
-    def _raised(self, problem: Exception) -> UsageError:
+    def _withdraw(self) -> dict[str, ModuleType]:
+        """Take modules of those names out of the loaded ones and return them."""
+        names = [name for name in sys.modules if name.partition(".")[0] in self._beside]
+        return {name: sys.modules.pop(name) for name in names}
+
+    def _raised(self, problem: BaseException) -> UsageError:
         folder = self._file.parent
         frames = traceback.extract_tb(problem.__traceback__)
-        own = [f for f in frames if Path(f.filename).is_relative_to(folder)] or [None]
-        line = own[-1]
+        own = [f for f in frames if Path(f.filename).is_relative_to(folder)]
+        where = [f"{Path(f.filename).relative_to(folder)}:{f.lineno}" for f in own]
         return UsageError(
             "E274",
             f"`{self.reference}` raised {type(problem).__name__}",
-            where=f"{Path(line.filename).relative_to(folder)}:{line.lineno}" if line else "",
+            where=where[-1] if where else "",
             why=str(problem),
             fix="run the function on its own and mend it",
         )
@@ -109,8 +125,12 @@ class FunctionRows:
         return len(items) if hasattr(items, "__len__") else sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Any]:
+        items = self._items()
+        if isinstance(items, list | tuple | Columns):
+            yield from items
+            return
         with self._function.running():
-            items = iter(self._items())
+            items = iter(items)
         while True:
             with self._function.running():
                 try:
@@ -124,10 +144,11 @@ class FunctionRows:
         if self._kept is not None:
             return self._kept
         items = _columns(self._function(), self._function.reference)
-        if not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
+        iterable = hasattr(items, "__iter__") or hasattr(items, "__getitem__")
+        if not iterable or isinstance(items, str | bytes):
             raise UsageError(
                 "E289",
-                f"`{self._function.reference}` gives a {type(items).__name__}, which holds no items",
+                f"`{self._function.reference}` gives no items but {type(items).__name__}",
                 where=self._function.reference,
                 fix="return a list or a generator of samples, or arrays `(x, y)`",
             )
@@ -163,7 +184,7 @@ def _columns(result: Any, where: str) -> Any:
     if isinstance(result, Mapping):
         return Columns(result, None, where)
     if pair and all(_is_column(part) for part in result):
-        return Columns(*result, where)
+        return Columns(result[0], result[1], where)
     return Columns(result, None, where) if hasattr(result, "shape") else result
 
 
@@ -173,6 +194,6 @@ def _is_column(part: Any) -> bool:
 
 def _sized(column: Any) -> np.ndarray[Any, Any]:
     """Return an array that has the column's length, to compare without converting it."""
-    if isinstance(column, list) or getattr(column, "shape", ()):
+    if isinstance(column, list) or getattr(column, "shape", None):
         return np.empty((len(column), 0))
     return np.empty(())

@@ -100,22 +100,12 @@ class Dataset:
         self._inputs = inputs
         self._tokenizer = tokenizer
         self._classes: dict[str, int] | None = None
+        self._count: int | None = None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the data's file or code, and over the tokenizer's files."""
         return digest_of(self._reference, self._digest(), tokenizer_digest(self._tokenizer))
-
-    @cached_property
-    def _count(self) -> int:
-        if count := len(self._rows):
-            return count
-        raise UsageError(
-            "E280",
-            "the data is empty",
-            where=self._reference,
-            fix="give at least one sample, or remove the line to go without",
-        )
 
     @cached_property
     def _specs(self) -> tuple[TensorSpec, ...]:
@@ -128,10 +118,12 @@ class Dataset:
         return Encoder(self._tokenizer, self._specs)
 
     def __len__(self) -> int:
+        if self._count is None:
+            self._count = self._counted(len(self._rows))
         return self._count
 
     def __iter__(self) -> Iterator[Sample]:
-        assert self._count
+        index = -1
         names = [spec.name for spec in self._specs]
         for index, raw in enumerate(self._rows):
             where = f"{self._reference}, sample {index}"
@@ -140,6 +132,17 @@ class Dataset:
             if isinstance(label, str) or self._classes:
                 label = self._class(label)
             yield Sample(tuple(self._run(run, where) for run in row.runs), label)
+        self._count = self._counted(index + 1)
+
+    def _counted(self, count: int) -> int:
+        if count:
+            return count
+        raise UsageError(
+            "E280",
+            "the data is empty",
+            where=self._reference,
+            fix="give at least one sample, or remove the line to go without",
+        )
 
     def _run(self, run: Any, where: str) -> Tensors:
         given = self._encoder.encode(run) if isinstance(run, Text) else run
@@ -149,7 +152,7 @@ class Dataset:
         """Number a class; the first name met sets off one reading of all labels."""
         if self._classes is None:
             names = [spec.name for spec in self._specs]
-            labels = {row_of(raw, names, self._reference).label for raw in self._rows}
+            labels = (row_of(raw, names, self._reference).label for raw in self._rows)
             config = settings(self._tokenizer, "config.json") if self._tokenizer else {}
             self._classes = class_ids(labels, config.get("label2id") or {}, self._reference)
         return self._classes[label]

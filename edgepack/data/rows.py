@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,26 +105,28 @@ def _plain(label: Any) -> Any:
     return int(label) if isinstance(label, bool) else label
 
 
-def class_ids(labels: Collection[Any], known: Mapping[str, int], where: str) -> dict[str, int]:
+def class_ids(labels: Iterable[Any], known: Mapping[str, int], where: str) -> dict[str, int]:
     """Number the classes: as the model's configuration does, else in the order of their names.
 
     Args:
-        labels: every distinct label of the data.
+        labels: every label of the data.
         known: the configuration's `label2id`; generic names (``LABEL_0``) tell nothing.
         where: the data's reference, for messages.
 
     Raises:
         UsageError: E286 when names and numbers are mixed, or a name is not the model's.
     """
-    names = {label for label in labels if isinstance(label, str)}
-    if other := [label for label in labels if not isinstance(label, str)]:
-        raise UsageError(
-            "E286",
-            "some labels are names and some are not",
-            where=where,
-            why=f"found `{min(names)}` and {other[0]!r}",
-            fix="write all labels as names, or all as numbers",
-        )
+    names = set()
+    for label in labels:
+        if not isinstance(label, str):
+            raise UsageError(
+                "E286",
+                "some labels are names and some are not",
+                where=where,
+                why=f"found {label!r} among names",
+                fix="write all labels as names, or all as numbers",
+            )
+        names.add(label)
     if all(name.upper().startswith("LABEL_") for name in known) and not names <= set(known):
         return {name: index for index, name in enumerate(sorted(names))}
     if strange := sorted(names - set(known)):

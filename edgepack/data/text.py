@@ -54,7 +54,8 @@ def _csv(path: Path, reference: str) -> Iterator[dict[str, Any]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise _malformed(
-                        f"{reference}:{reader.line_num}", "the row has not as many cells as the header"
+                        f"{reference}:{reader.line_num}",
+                        "the row has not as many cells as the header",
                     )
                 yield {k: _number(v) if k in LABELS else v for k, v in row.items()}
         except (csv.Error, UnicodeDecodeError) as problem:

@@ -40,7 +40,7 @@ class Encoder:
 
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as problem:  # noqa: BLE001  the library raises nothing narrower
+        except Exception as problem:  # the library raises nothing narrower
             raise UsageError(
                 "E285",
                 "the tokenizer cannot be read",
@@ -54,7 +54,9 @@ class Encoder:
         longest = config.get("model_max_length")
         limit = int(min(longest if isinstance(longest, int | float) else own, MOST_TOKENS))
         self._tokenizer.no_padding()
-        if fixed := [s.shape[1] for s in inputs if len(s.shape) == 2 and isinstance(s.shape[1], int)]:
+        if fixed := [
+            s.shape[1] for s in inputs if len(s.shape) == 2 and isinstance(s.shape[1], int)
+        ]:
             limit = int(fixed[0])
             self._pad(limit, config.get("pad_token"))
         self._tokenizer.enable_truncation(max_length=limit)

@@ -82,7 +82,7 @@ def serve(source, sink):  # noqa: ANN001, ANN201
                 }
             else:
                 names = message["outputs"] or [o.name for o in session.get_outputs()]
-                results = [np.ascontiguousarray(r) for r in session.run(names, arrays)]
+                results = [np.asarray(r, order="C") for r in session.run(names, arrays)]
                 answer = {"outputs": [describe(n, r) for n, r in zip(names, results)]}
                 payload = [r.data if math.prod(r.shape) else b"" for r in results]
         except Exception as problem:  # noqa: BLE001  whatever was raised is the answer

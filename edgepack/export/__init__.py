@@ -1,0 +1,1 @@
+"""Model -> Graph: leaving torch."""

@@ -36,10 +36,11 @@ def read_external(folder: Path, entries: list[tuple[str, str]], need: int, where
     except (OSError, UnicodeError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise _refused(where, f"cannot open `{name[:80]}`: {reason}") from problem
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise _refused(where, f"`{name[:80]}` is not a regular file with one name")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise _refused(where, f"`{name[:80]}` is not a regular file with one name")
         length = _number(values, "length", max(0, status.st_size - offset), where)
         if length != need:
             raise _refused(where, f"it needs {need} bytes, {length} are announced")

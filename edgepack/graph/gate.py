@@ -33,7 +33,7 @@ def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph
         ir: highest IR version.
 
     Raises:
-        ModelError: E400 to E410 and E427, naming the tensor, node or operator at fault.
+        ModelError: E400 to E410 and E413 to E416, naming the tensor, node or operator at fault.
     """
     model = _parse(path)
     versions = _versions(model, opset, ir)
@@ -49,7 +49,7 @@ def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph
     graph = _rewrite(model, {d: versions[d] for d in sorted(walk.domains | {""})}, path.stem)
     if not graph.outputs or not graph.inputs:
         raise ModelError(
-            "E410", f"{path.name} has no inputs or no outputs", fix="export the model again"
+            "E414", f"{path.name} has no inputs or no outputs", fix="export the model again"
         )
     return graph.replace(scheme="quantised" if is_quantised(graph) else "float")
 
@@ -106,7 +106,7 @@ def _parse(path: Path) -> onnx.ModelProto:
                 f"{path.name} is empty, larger than 2 GiB or not a regular file",
                 fix="name an .onnx file",
             )
-        return onnx.ModelProto.FromString(path.read_bytes())
+        model = onnx.ModelProto.FromString(path.read_bytes())
     except OSError as problem:
         raise ModelError(
             "E400",
@@ -121,6 +121,26 @@ def _parse(path: Path) -> onnx.ModelProto:
             why=str(problem),
             fix="export or download it again",
         ) from problem
+    _refuse_noise(model, path.name)
+    return model
+
+
+def _refuse_noise(message: Any, name: str) -> None:
+    """Refuse text that is no UTF-8: protobuf gives it out as bytes."""
+    from google.protobuf.message import Message
+
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        if field.type == field.TYPE_MESSAGE:
+            for part in values:
+                _refuse_noise(part, name)
+        elif field.type == field.TYPE_STRING and not all(isinstance(v, str) for v in values):
+            raise ModelError(
+                "E401",
+                f"{name} is not an ONNX model",
+                why=f"`{field.name}` is not text",
+                fix="export or download it again",
+            )
 
 
 def _versions(model: onnx.ModelProto, opset: tuple[int, int], ir: int) -> dict[str, int]:
@@ -168,28 +188,35 @@ def _rewrite(model: onnx.ModelProto, versions: dict[str, int], name: str) -> Gra
     opsets = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
     ours = onnx.ModelProto(ir_version=max(model.ir_version, 8), opset_import=opsets)
     ours.graph.CopyFrom(graph)
-    if any(not v.type.tensor_type.HasField("shape") for v in graph.output):
-        ours = _infer_outputs(ours)
-    for value in ours.graph.output:
-        _open_axes(value)
-    lifted = ir.from_proto(ours)
+    try:
+        if any(not v.type.tensor_type.HasField("shape") for v in graph.output):
+            _infer_outputs(ours)
+        for value in ours.graph.output:
+            _open_axes(value)
+        lifted = ir.from_proto(ours)
+    except (ir.serde.SerdeError, onnx.shape_inference.InferenceError) as problem:
+        raise ModelError(
+            "E416",
+            f"{name} has types or shapes that contradict each other",
+            why=str(problem.__cause__ or problem)[:400],
+            fix="export the model again",
+        ) from problem
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(lifted)
     # Through bytes once more, so that nothing lazily refers to the foreign message.
     return Graph.from_proto(Graph(lifted).proto())
 
 
 def _open_axes(value: onnx.ValueInfoProto) -> None:
-    """Spell every unknown axis as an axis without a number; some exporters write -1."""
+    """Spell every unknown axis as one without name or number; exporters write -1 or ``?``."""
     for axis in value.type.tensor_type.shape.dim:
-        if axis.HasField("dim_value") and axis.dim_value < 0:
+        if axis.dim_value < 0 or not any(c.isalnum() for c in axis.dim_param or "0"):
             axis.Clear()
 
 
-def _infer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+def _infer_outputs(model: onnx.ModelProto) -> None:
     """Give outputs the rank that the file leaves out."""
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(model)
     del model.graph.output[:]
     model.graph.output.extend(inferred.graph.output)
-    return model

@@ -48,7 +48,7 @@ class ChildRunner:
                 name, path = graph.name, graph.resolve()
             else:
                 name, path = graph.name, Path(work) / "model.onnx"
-                graph.write(path)
+                graph.save(path.parent)
             # -P: a file beside the agent must not shadow a module.
             with Pipe([sys.executable, "-P", AGENT, "serve"], self._limits, cwd=Path(work)) as pipe:
                 session = ChildSession(pipe, name)
@@ -83,7 +83,7 @@ class ChildSession:
         Raises:
             ModelError: E424 when the runtime refuses these inputs or fails; E421 to E423 as `open`.
         """
-        arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        arrays = {name: np.asarray(value, order="C") for name, value in inputs.items()}
         header = {
             "op": "run",
             "inputs": [_describe(name, array) for name, array in arrays.items()],

@@ -36,7 +36,7 @@ class Walk:
     def __init__(self, versions: dict[str, int], tensors: Tensors) -> None:
         self._versions = versions
         self._tensors = tensors
-        self._known: set[tuple[str, str]] = set()
+        self._schemas: dict[tuple[str, str], Any] = {}
         self.domains: set[str] = set()
         self.nodes = 0
 
@@ -44,7 +44,7 @@ class Walk:
         """Check a graph in place and return the outer names that it reads.
 
         Raises:
-            ModelError: E403 to E408.
+            ModelError: E403 to E408, E413 and E415.
         """
         if depth > MAX_DEPTH:
             raise ModelError(
@@ -108,7 +108,7 @@ class Walk:
         for value in graph.input:
             if value.type.WhichOneof("value") != "tensor_type":
                 raise ModelError(
-                    "E410",
+                    "E413",
                     f"input `{value.name}` is not a tensor",
                     fix="export the model with tensors as its inputs",
                 )
@@ -119,7 +119,7 @@ class Walk:
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         node.doc_string = ""
         del node.metadata_props[:], node.device_configurations[:]
-        self._operator(node)
+        _obeys(node, self._operator(node))
         reads = {name for name in node.input if name}
         names = [a.name for a in node.attribute]
         if _repeats(names):
@@ -154,12 +154,13 @@ class Walk:
             reads |= self.graph(graph, visible, depth + 1)
         return reads
 
-    def _operator(self, node: onnx.NodeProto) -> None:
+    def _operator(self, node: onnx.NodeProto) -> Any:
+        """Return the schema of a node's operator; None for ONNX Runtime's own."""
         from onnx import defs
 
         key = (node.domain, node.op_type)
-        if key in self._known:
-            return
+        if key in self._schemas:
+            return self._schemas[key]
         if node.domain not in DOMAINS:
             raise ModelError(
                 "E403",
@@ -176,20 +177,20 @@ class Walk:
                 where=label(node),
                 fix="export the model again",
             )
+        schema = None
         if node.domain != "com.microsoft":
-            try:
-                deprecated = defs.get_schema(node.op_type, version, node.domain).deprecated
-            except defs.SchemaError:
-                deprecated = True
-            if deprecated:
+            if defs.has(node.op_type, version, node.domain):
+                schema = defs.get_schema(node.op_type, version, node.domain)
+            if schema is None or schema.deprecated:
                 raise ModelError(
                     "E403",
                     f"operator `{node.op_type}` does not exist at opset {version}",
                     where=label(node),
                     fix="export the model again at a matching opset",
                 )
-        self._known.add(key)
+        self._schemas[key] = schema
         self.domains.add(node.domain)
+        return schema
 
 
 FIELDS = {
@@ -197,6 +198,26 @@ FIELDS = {
     10: "graphs", 11: "sparse_tensor",
 }  # fmt: skip
 """The field that each `AttributeProto.AttributeType` fills, for those that an operator may take."""
+
+
+def _obeys(node: onnx.NodeProto, schema: Any) -> None:
+    """Hold a node's inputs, outputs and attributes against the definition of its operator."""
+    if schema is None:
+        return
+    given = {a.name: a.type for a in node.attribute}
+    known = {name: attribute.type.value for name, attribute in schema.attributes.items()}
+    missing = {name for name, a in schema.attributes.items() if a.required} - given.keys()
+    if not schema.min_input <= len(node.input) <= schema.max_input:
+        why = f"it has {len(node.input)} inputs"
+    elif not schema.min_output <= len(node.output) <= schema.max_output:
+        why = f"it has {len(node.output)} outputs"
+    elif wrong := sorted(name for name, kind in given.items() if known.get(name) != kind):
+        why = f"it has no attribute `{wrong[0]}` of type {given[wrong[0]]}"
+    elif missing:
+        why = f"its attribute `{min(missing)}` is missing"
+    else:
+        return
+    raise ModelError("E404", f"{label(node)} is malformed", why=why, fix="export the model again")
 
 
 def label(node: onnx.NodeProto) -> str:

@@ -48,7 +48,7 @@ class Tensors:
         """Check a tensor and rewrite it in place.
 
         Raises:
-            ModelError: E406 malformed, E407 external data refused, E408 not finite, E427 too large.
+            ModelError: E406 malformed, E407 external data refused, E408 not finite, E415 too large.
         """
         dims, dtype, name = list(tensor.dims), tensor.data_type, tensor.name
         size = self._size(dims, dtype, where)
@@ -90,16 +90,16 @@ class Tensors:
             raise malformed(where, f"data type {dtype} is not known")
         if any(d < 0 for d in dims):
             raise malformed(where, f"negative dimension in {dims}")
-        size = math.prod(dims)
-        self._bytes += size * BITS.get(dtype, 8) // 8
-        if self._bytes > MAX_BYTES:
+        self._bytes += math.prod(dims) * BITS.get(dtype, 8) // 8
+        # A zero among the dims must not excuse what the others cannot be.
+        if max(self._bytes, math.prod(d or 1 for d in dims)) > MAX_BYTES:
             raise ModelError(
-                "E427",
+                "E415",
                 "the weights are larger than the 2 GiB that one ONNX file can hold",
                 where=where,
                 fix="choose a smaller model, or quantise it before it is exported",
             )
-        return size
+        return math.prod(dims)
 
     def _raw(self, tensor: onnx.TensorProto, size: int, where: str) -> bytes:
         need = (size * BITS[tensor.data_type] + 7) // 8

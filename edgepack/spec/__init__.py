@@ -1,0 +1,1 @@
+"""What a user writes and edgepack reads: recipes and targets, in TOML."""

@@ -1,0 +1,1 @@
+"""Proof: how good, how faithful and how right an artifact is, and the one judge of it all."""

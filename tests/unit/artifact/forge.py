@@ -4,9 +4,12 @@ import hashlib
 import io
 import zlib
 
+import pytest
+
 from edgepack.artifact import canonical
 from edgepack.artifact import format as layout
 from edgepack.artifact.check import check
+from edgepack.errors import ArtifactError
 
 TENSOR = {"name": "x", "dtype": "float32", "shape": [1, 4]}
 SETTINGS = {"threads": 1, "optimization": "all", "providers": ["CPUExecutionProvider"]}
@@ -92,3 +95,12 @@ def zipped(entries: list[tuple[str, bytes]]) -> bytes:
 def judged(data: bytes):
     """Check bytes as a reader checks a file."""
     return check(io.BytesIO(data), len(data))
+
+
+def refused(data: bytes) -> str:
+    """Return the code under which bytes are refused."""
+    with pytest.raises(ArtifactError) as caught:
+        judged(data)
+    assert caught.value.fix
+    assert caught.value.status == 6
+    return caught.value.code

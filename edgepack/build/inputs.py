@@ -1,0 +1,71 @@
+"""The data of a build: what the recipe names, else what the source brings, else made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from edgepack.data import generate, open_data
+from edgepack.types import SPLITS, Sample, Samples, Split, TensorSpec, digest_of
+
+if TYPE_CHECKING:
+    from edgepack.build import Work
+
+GENERATED = 16
+"""Made-up samples where there is no data: enough for golden vectors and a comparison."""
+
+Specs = Callable[[], tuple[TensorSpec, ...]]
+Sizes = Callable[[], tuple[Mapping[str, int], ...]]
+
+
+class MadeUp:
+    """Inputs drawn from the seed, of up to three shapes that the model takes; nothing runs yet.
+
+    Args:
+        digest: stands for the source, which decides the inputs' names and types.
+        seed: decides the values.
+        inputs: gives the model's inputs.
+        sizes: gives the sizes of dynamic axes that the model is known to take.
+    """
+
+    generated = True
+
+    def __init__(self, digest: str, seed: int, inputs: Specs, sizes: Sizes) -> None:
+        self.digest = digest_of("made up", digest, seed, GENERATED)
+        self._seed = seed
+        self._inputs = inputs
+        self._sizes = sizes
+
+    @cached_property
+    def _samples(self) -> list[Sample]:
+        shapes = self._sizes()
+        share = -(-GENERATED // len(shapes))
+        drawn = [list(generate(self._inputs(), self._seed, share, sizes)) for sizes in shapes]
+        # Shapes take turns, so that the first few samples show each of them.
+        return [sample for turn in zip(*drawn, strict=True) for sample in turn][:GENERATED]
+
+    def __len__(self) -> int:
+        return GENERATED
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples)
+
+
+def open_splits(work: Work, inputs: Specs, sizes: Sizes) -> dict[Split, Samples]:
+    """Return the splits at hand; where there is neither evaluation nor calibration, both are made.
+
+    Evaluation data without calibration data does not become calibration data: a model must not be
+    calibrated on what it is judged by.
+    """
+    recipe, source = work.recipe, work.source
+    data: dict[Split, Samples] = dict(source.data)
+    for split in SPLITS:
+        if reference := getattr(recipe.data, split):
+            data[split] = open_data(
+                reference, recipe.folder, inputs=inputs, tokenizer=source.tokenizer
+            )
+    if "evaluation" not in data:
+        made = MadeUp(source.digest, recipe.seed, inputs, sizes)
+        data["evaluation"] = data.get("calibration", made)
+    return data

@@ -1,0 +1,102 @@
+"""Turns a module into a graph with torch's exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgepack.errors import ModelError
+from edgepack.graph import Graph
+from edgepack.model.run import tensors_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgepack.model import Model
+
+
+def to_graph(model: Model, opset: int) -> Graph:
+    """Export a model; axes keep the names that its specs give them.
+
+    Raises:
+        ModelError: E436 when torch cannot export it.
+    """
+    ours = model.copy()
+    # An axis of size 1 would be taken for a constant.
+    feed = ours.sized({axis: max(2, size) for axis, size in ours.dynamic_axes().items()})
+    tensors = tensors_of([feed[spec.name] for spec in ours.inputs])
+    axes = tuple(
+        {place: axis for place, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        for spec in ours.inputs
+    )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                ours.module,
+                tensors,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[spec.name for spec in ours.inputs],
+                output_names=[spec.name for spec in ours.outputs],
+                dynamic_shapes=_shapes_of(ours.module, axes),
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as problem:  # whatever tracing a model may raise
+        raise _refused(problem) from problem
+    return Graph(_without_traces(program.model))
+
+
+def _shapes_of(module: torch.nn.Module, axes: tuple[dict[int, str], ...]) -> Any:
+    """Nest the axes as the signature of `forward` does: ``*tensors`` is one argument."""
+    code = module.forward.__code__
+    starred = code.co_argcount == 1 and code.co_flags & 4
+    return (axes,) if starred else axes
+
+
+def _without_traces(model: ir.Model) -> ir.Model:
+    """Drop stack traces and build paths, which differ from machine to machine."""
+    for graph in [model.graph, *model.functions.values()]:
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    return model
+
+
+def _refused(problem: BaseException) -> ModelError:
+    """Name the cause that lies deepest."""
+    deepest = problem
+    while (inner := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = inner
+    first = next((line.strip() for line in str(deepest).splitlines() if line.strip()), "")
+    return ModelError(
+        "E436",
+        "torch cannot export the model",
+        why=f"{type(deepest).__name__}: {first}",
+        fix="write what the message names in operations that ONNX has, without branches on values",
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter prints, warns and logs to itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,113 @@
+"""`w8a8-static`: weights and activations in 8 bits, ranges fixed by calibration.
+
+The edit is ONNX Runtime's QDQ quantiser, in a child process; what it may touch is decided here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgepack.quantize.survey import (
+    CONVOLUTIONS,
+    PRODUCTS,
+    Survey,
+    float_tensors,
+    float_weights,
+    kept,
+    weighted,
+)
+from edgepack.types import Frozen
+
+if TYPE_CHECKING:
+    import onnx
+
+ALONGSIDE = frozenset({
+    "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool", "Add",
+    "Mul", "Concat", "Split", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize",
+    "Pad", "Slice",
+})  # fmt: skip
+"""Operators with integer kernels. A float one between two convolutions costs more than it saves:
+MobileNetV2 gains 1.69 times over float with them, 1.05 without."""
+
+
+class StaticPlan(Frozen):
+    """What the quantiser is told.
+
+    Attributes:
+        nodes: names of the nodes that take quantised inputs.
+        operators: their operators.
+        outputs: whether their outputs are quantised as well.
+        observed: tensors whose ranges calibration must find.
+        left: weighted nodes that stay float, and why.
+    """
+
+    nodes: tuple[str, ...]
+    operators: tuple[str, ...]
+    outputs: bool
+    observed: tuple[str, ...]
+    left: dict[str, str]
+
+
+def plan_static(proto: onnx.ModelProto, found: Survey, keep: tuple[str, ...]) -> StaticPlan:
+    """Decide which nodes of a prepared graph run in integers.
+
+    1. Where convolutions carry the work, everything with an integer kernel does, first
+       convolution and last output included, so that no float is left in between.
+    2. Otherwise only products with constant weights do, and their outputs stay float: what
+       follows them (softmax, normalisation) is float anyway, and rounding twice costs accuracy
+       (MiniLM: cosine .935 becomes .991).
+    """
+    floats, weights = float_tensors(proto), float_weights(proto)
+    allowed = CONVOLUTIONS | PRODUCTS if found.convolutional else PRODUCTS
+    nodes: list[onnx.NodeProto] = []
+    left: dict[str, str] = {}
+    for node in proto.graph.node:
+        if node.op_type in CONVOLUTIONS | PRODUCTS:
+            if reason := _against(node, allowed, weights, floats, keep):
+                left[node.name] = reason
+            else:
+                nodes.append(node)
+        elif found.convolutional and node.op_type in ALONGSIDE and not kept(node, keep):
+            nodes += [node] if {node.input[0], node.output[0]} <= floats else []
+    seen = (
+        n for node in nodes for n in (*node.input, *(node.output if found.convolutional else []))
+    )
+    return StaticPlan(
+        nodes=tuple(node.name for node in nodes),
+        operators=tuple(sorted({node.op_type for node in nodes})),
+        outputs=found.convolutional,
+        observed=tuple(dict.fromkeys(name for name in seen if name in floats)),
+        left=left,
+    )
+
+
+def left_float(proto: onnx.ModelProto, plan: StaticPlan) -> dict[str, str]:
+    """Return the weighted nodes that were to be quantised and are not, and why."""
+    scaled = {n.output[0] for n in proto.graph.node if n.op_type == "DequantizeLinear"}
+    reason = "the quantiser passed it over"
+    return {
+        node.name: reason
+        for node in proto.graph.node
+        if node.name in plan.nodes
+        and node.op_type in CONVOLUTIONS | PRODUCTS
+        and not set(node.input[:2]) <= scaled
+    }
+
+
+def _against(
+    node: onnx.NodeProto,
+    allowed: frozenset[str],
+    weights: dict[str, onnx.TensorProto],
+    floats: set[str],
+    keep: tuple[str, ...],
+) -> str:
+    """Return what speaks against quantising a convolution or product, or nothing."""
+    if kept(node, keep):
+        return "the recipe keeps it"
+    if node.op_type not in allowed:
+        return "matrix products carry the work"
+    if not weighted(node, weights):
+        return "its weights are not constant float32"
+    if not {node.input[0], node.output[0]} <= floats:
+        return "the type of its tensors could not be inferred"
+    return ""

@@ -1,0 +1,132 @@
+"""The target: one TOML file that says what a device can do and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgepack.errors import UsageError, did_you_mean
+from edgepack.spec.gates import Gates
+from edgepack.spec.load import Document, read, validated
+from edgepack.types import Frozen
+
+PACKAGE = Path(__file__).parent.parent
+
+
+class IsaTable(Frozen):
+    """`[isa]`: the instruction set."""
+
+    arch: Literal["aarch64", "x86_64"] = Field(description="the architecture")
+    features: tuple[str, ...] = Field((), description="what an artifact may use, and no more")
+    emulate: str = Field(description="the qemu CPU that stands for it")
+    saturates: bool = Field(
+        False, description="int8 products saturate, so u8 x s8 needs 7-bit weights"
+    )
+
+
+class RuntimeTable(Frozen):
+    """`[runtime]`: what runs the model there."""
+
+    package: str = Field("onnxruntime", description="the runtime's package")
+    version: str = Field(description="the version that verification uses")
+    minimum: str = Field(description="the oldest version that loads the artifact")
+    maximum: str = Field(description="the newest version that was verified")
+    providers: tuple[str, ...] = Field(
+        ("CPUExecutionProvider",), description="execution providers, in order of preference"
+    )
+    threads: int = Field(1, ge=1, description="intra-op threads")
+    optimization: Literal["disabled", "basic", "extended", "layout", "all"] = Field(
+        "all", description="graph optimisation at load"
+    )
+    entries: dict[str, str] = Field({}, description="session config entries")
+    opset: int = Field(ge=11, description="the newest opset that it loads")
+    ir: int = Field(ge=4, description="the newest IR version that it loads")
+
+
+class QuantizeTable(Frozen):
+    """`[quantize]`: what suits the target's instructions."""
+
+    schemes: tuple[Literal["w8a8-static", "w8-dynamic", "float"], ...] = Field(
+        description="in order of preference"
+    )
+    weight_type: Literal["s8", "u8"] = Field("s8", description="signedness of weights")
+    activation_type: Literal["s8", "u8"] = Field("u8", description="signedness of activations")
+    per_channel: bool = Field(True, description="one scale per output channel")
+    reduce_range: bool = Field(False, description="7-bit weights")
+
+
+class PackageTable(Frozen):
+    """`[package]`: what goes into the artifact besides the model."""
+
+    ort: bool = Field(False, description="the .ort form too")
+    samples: bool = Field(True, description="a sample program")
+
+
+class Target(Frozen):
+    """A whole target."""
+
+    description: str = Field(description="one line for `edgepack targets`")
+    extends: str | None = Field(None, description="a target whose tables this one adds to")
+    verify: tuple[str, ...] = Field(description="channels that a build proves the artifact on")
+    isa: IsaTable
+    runtime: RuntimeTable
+    quantize: QuantizeTable
+    package: PackageTable = PackageTable()
+    gates: Gates = Gates()
+
+
+def folder() -> Path:
+    """Return where the targets lie: in the wheel, or beside the package in a checkout."""
+    inside = PACKAGE / "targets"
+    return inside if inside.is_dir() else PACKAGE.parent / "targets"
+
+
+def names() -> tuple[str, ...]:
+    """Name the targets that come with edgepack and those in ``./targets``."""
+    places = (folder(), Path("targets"))
+    return tuple(sorted({path.stem for place in places for path in place.glob("*.toml")}))
+
+
+def load_target(name: str) -> Target:
+    """Load a target by its name, or by the path of its TOML file.
+
+    Raises:
+        UsageError: E210 unknown name, E211 a chain of `extends`, E201 to E208 for its file.
+    """
+    document = _read(name)
+    if base_name := document.data.get("extends"):
+        base = _read(str(base_name))
+        if "extends" in base.data:
+            raise UsageError(
+                "E211",
+                f"`{name}` extends `{base_name}`, which extends another",
+                where=document.where("extends"),
+                fix="extend a target that stands alone: one level is all there is",
+            )
+        merged = _merged(base.data, document.data)
+        document = Document(document.name, merged, document.lines)
+    return validated(Target, document)
+
+
+def _read(name: str) -> Document:
+    if name.endswith(".toml"):
+        return read(Path(name))
+    own = Path("targets") / f"{name}.toml"
+    shipped = folder() / f"{name}.toml"
+    known = names()
+    if name not in known:
+        raise UsageError("E210", f"there is no target `{name}`", fix=did_you_mean(name, known))
+    return read(own if own.is_file() else shipped)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one document over another, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = {**below, **value} if both and below else value
+    return merged
