@@ -9,7 +9,6 @@ An entry whose files do not match its seal is removed and counts as absent, with
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +19,6 @@ from edgepack import publish
 from edgepack.types import canonical_json, file_digest
 
 SEAL = "seal.json"
-
-
-def default_root() -> Path:
-    """Return the user's cache folder: ``EDGEPACK_CACHE``, or edgepack's under the XDG one."""
-    if chosen := os.environ.get("EDGEPACK_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgepack"
 
 
 class Cache:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgepack.spec.recipe import Step as RecipeStep
     from edgepack.spec.target import Target
 
+TIDY = ("sanitise", "simplify", "mean-to-pool")
+"""What every graph goes through, in this order, where the recipe does not say otherwise."""
 RANK: dict[Kind, int] = {"model": 0, "graph": 1, "artifact": 2}
 
 
@@ -47,14 +49,14 @@ class Plan(Frozen):
     @property
     def baseline(self) -> tuple[StepRecord, ...]:
         """The steps that bring the model as it came in to a float graph, to compare with."""
-        return tuple(s for s in self.steps if s.name in {"export", "sanitise", "simplify"})
+        return tuple(s for s in self.steps if s.name in {"export", *TIDY})
 
 
 def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan:
     """Resolve a recipe for the target called `name`.
 
     Passes that the recipe leaves out are put where they belong: `export` where torch ends,
-    `sanitise` and `simplify` where a graph begins, `quantize` where there are no steps at all,
+    the passes of `TIDY` where a graph begins, `quantize` where there are no steps at all,
     and `pack` at the end. What a pass takes from the target is filled in.
 
     Raises:
@@ -106,7 +108,7 @@ def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
     kinds = [load_pass(name).takes for name, _, _ in written]
     torch_end = max((i + 1 for i, kind in enumerate(kinds) if kind == "model"), default=0)
     steps = list(written)
-    cleaning: list[_Written] = [(n, {}, None) for n in ("sanitise", "simplify") if n not in named]
+    cleaning: list[_Written] = [(n, {}, None) for n in TIDY if n not in named]
     exporting: list[_Written] = []
     if gives == "model" and "export" not in named:
         exporting = [("export", {}, None)]

@@ -18,6 +18,13 @@ from pathlib import Path
 from edgepack.errors import HostError
 
 
+def cache_root() -> Path:
+    """Return the user's cache folder: ``EDGEPACK_CACHE``, or edgepack's under the XDG one."""
+    if chosen := os.environ.get("EDGEPACK_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgepack"
+
+
 @contextmanager
 def file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a path to write; on success it replaces `path`, on failure it is gone.

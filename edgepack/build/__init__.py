@@ -54,7 +54,7 @@ def prepare(request: Request) -> Work:
         data=request.data,
         metric=request.metric,
         task=request.task,
-        overrides=request.overrides,
+        overrides=tuple(request.overrides),
     )
     chosen = list(request.targets) or ["arm64"]
     wanted = names() if "all" in chosen else tuple(dict.fromkeys(chosen))

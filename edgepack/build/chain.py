@@ -178,8 +178,13 @@ class Chain:
             return Graph.load(entry)
         from edgepack.model import Model
 
+        def fresh() -> Model:
+            module = self.source.fresh(context)
+            assert isinstance(module, Model)
+            return module
+
         with self.context(self.events) as context:
-            return Model.load(entry, lambda: self.source.load(context))
+            return Model.load(entry, fresh)
 
 
 def _save(kind: Kind, value: Value, stage: Path) -> None:
@@ -192,7 +197,7 @@ def _save(kind: Kind, value: Value, stage: Path) -> None:
 @cache
 def versions() -> dict[str, str]:
     """Return what a cached value depends on besides its inputs: libraries and our own source."""
-    names = ["numpy", "onnx", "onnx-ir", "onnxruntime", "onnxslim", "torch", "torch-pruning"]
+    names = ["numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "torch-pruning"]
     found: dict[str, str] = {}
     for name in [*names, "transformers", "tokenizers"]:
         try:

@@ -12,7 +12,7 @@ from edgepack.base import Events, Silent
 from edgepack.build.chain import Chain, Node, versions
 from edgepack.build.inputs import open_splits
 from edgepack.build.prove import Prover, environment
-from edgepack.cache import Cache, default_root
+from edgepack.cache import Cache
 from edgepack.data import Metric as DataMetric
 from edgepack.data import resolve
 from edgepack.plan import Plan
@@ -58,7 +58,7 @@ def execute(
 
     events = events or Silent()
     publish.check_folder(out)
-    cache = Cache(default_root(), fresh=fresh, warn=events.note)
+    cache = Cache(publish.cache_root(), fresh=fresh, warn=events.note)
     runner = ChildRunner()
 
     def baseline() -> Any:

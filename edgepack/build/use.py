@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edgepack import __version__
+from edgepack import __version__, publish
 from edgepack.artifact import Artifact
 from edgepack.artifact.format import MODEL
 from edgepack.base import Events, Silent
 from edgepack.build.prove import Prover, environment, interleaved, usual_channels
-from edgepack.cache import Cache, default_root
+from edgepack.cache import Cache
 from edgepack.data import open_data, resolve
 from edgepack.errors import UsageError
 from edgepack.graph.runner import ChildRunner
@@ -52,7 +52,7 @@ def verify(
     """
     events = events or Silent()
     artifact = Artifact.open(Path(file))
-    prover = Prover(Cache(default_root(), fresh=fresh, warn=events.note), events, offline)
+    prover = Prover(Cache(publish.cache_root(), fresh=fresh, warn=events.note), events, offline)
     channels = tuple(on) or usual_channels(artifact)
     devices = tuple(prover.prove(artifact, name, asked=bool(on)) for name in channels)
     return _report([artifact], [devices], [_metric(artifact, data, metric, events)])
@@ -69,7 +69,7 @@ def bench(
     """Measure or count one inference of each artifact, interleaved; see `prove.interleaved`."""
     events = events or Silent()
     artifacts = [Artifact.open(Path(file)) for file in files]
-    prover = Prover(Cache(default_root(), warn=events.note), events, offline)
+    prover = Prover(Cache(publish.cache_root(), warn=events.note), events, offline)
     by_channel = [interleaved(prover, artifacts, name, rounds) for name in on]
     devices = [tuple(column) for column in zip(*by_channel, strict=True)]
     return _report(artifacts, devices, [None] * len(artifacts))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgepack.report import Device, Report, TargetReport
@@ -107,7 +108,7 @@ def plan_text(plan: Plan, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=False)
     for index, step in enumerate(plan.steps, 1):
         options = ", ".join(f"{k} = {_plain(v)}" for k, v in step.options.items())
-        table.add_row(f"{index}.", f"[bold]{step.name}[/]", options)
+        table.add_row(f"{index}.", f"[bold]{step.name}[/]", escape(options))
     console.print(table)
 
 
@@ -170,8 +171,7 @@ def _device(device: Device) -> Row:
 
 
 def _coloured(cell: str) -> str:
-    safe = cell.replace("[", "\\[")
-    return f"[{COLOUR[cell]}]{cell}[/]" if cell in COLOUR else safe
+    return f"[{COLOUR[cell]}]{cell}[/]" if cell in COLOUR else escape(cell)
 
 
 def _pipe(row: Row) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,11 +35,35 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """How a channel is opened.
+
+    Attributes:
+        runtime: the version of ONNX Runtime that should answer, where the channel can choose.
+        offline: never use the network to set anything up.
+        announce: called with one sentence before a long set-up begins.
+    """
+
+    runtime: str
+    offline: bool = False
+    announce: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """How a command on the device ended: exit status (negative: signal) and its last words."""
+    """How the agent ended.
+
+    Attributes:
+        status: exit status; negative is a signal.
+        stderr: its last words.
+        counts: instructions between each pair of marks, where the channel counted.
+        not_counted: why it did not, where it was asked to.
+    """
 
     status: int
     stderr: str
+    counts: tuple[int, ...] = ()
+    not_counted: str = ""
 
 
 class Channel(Protocol):

@@ -50,7 +50,9 @@ def to_graph(model: Model, opset: int) -> Graph:
             )
     except Exception as problem:  # whatever tracing a model may raise
         raise _refused(problem) from problem
-    return Graph(_without_traces(program.model))
+    _free_names(program.model.graph)
+    _drop_traces(program.model)
+    return Graph(program.model)
 
 
 def _shapes_of(module: torch.nn.Module, axes: tuple[dict[int, str], ...]) -> Any:
@@ -60,19 +62,30 @@ def _shapes_of(module: torch.nn.Module, axes: tuple[dict[int, str], ...]) -> Any
     return (axes,) if starred else axes
 
 
-def _without_traces(model: ir.Model) -> ir.Model:
+def _free_names(graph: ir.Graph) -> None:
+    """Rename inner values that bear the name of an input or output, as exporters leave them."""
+    ends = [*graph.inputs, *graph.outputs]
+    inner = [v for node in graph.all_nodes() for v in node.outputs]
+    inner = [v for v in (*inner, *graph.initializers.values()) if all(v is not e for e in ends)]
+    taken = {value.name for value in ends}
+    names = {value.name for value in inner} | taken
+    for value in inner:
+        if value.name in taken:
+            name = f"{value.name}_inner"
+            while name in names:
+                name += "_"
+            names.add(name)
+            value.name = name
+
+
+def _drop_traces(model: ir.Model) -> None:
     """Drop stack traces and build paths, which differ from machine to machine."""
-    for graph in [model.graph, *model.functions.values()]:
-        for node in graph.all_nodes():
-            node.metadata_props.clear()
-            node.doc_string = None
-            for value in node.outputs:
-                value.metadata_props.clear()
-    for value in [*model.graph.inputs, *model.graph.initializers.values()]:
-        value.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    model.metadata_props.clear()
-    return model
+    nodes = list(model.graph.all_nodes())
+    values = [v for node in nodes for v in node.outputs]
+    values += [*model.graph.inputs, *model.graph.initializers.values()]
+    for holder in (model, model.graph, *nodes, *values):
+        holder.metadata_props.clear()
+        holder.doc_string = None
 
 
 def _refused(problem: BaseException) -> ModelError:

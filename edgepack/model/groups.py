@@ -106,11 +106,11 @@ class Groups:
 
     def __iter__(self) -> Iterator[Group]:
         with _quiet():
-            groups = list(self._graph.get_all_groups())
-        for group in groups:
-            root, _ = group[0]
+            groups = {self._names[g[0].dep.target.module]: g for g in self._graph.get_all_groups()}
+        for name in (n for n in self._names.values() if n in groups):
+            group = groups[name]
             yield Group(
-                name=self._names[root.target.module],
+                name=name,
                 channels=len(group[0].idxs),
                 members=self._members(group),
                 obstacle=self._obstacle(group),
@@ -145,7 +145,7 @@ class Groups:
             if not all(0 <= index < size for index in cut.indices):
                 raise _misfit(cut, f"it has {size} channels")
             return self._graph.get_pruning_group(module, edit, list(cut.indices))
-        except (AttributeError, ValueError) as problem:
+        except (AttributeError, KeyError, ValueError) as problem:
             raise _misfit(cut, str(problem)) from problem
 
     def _members(self, group: Any) -> tuple[Member, ...]:

@@ -135,7 +135,7 @@ def _against(
     if kept(node, keep):
         return "the recipe keeps it"
     if not weighted(node, weights) or len(weights[node.input[1]].dims) != MATRIX:
-        return "its weights are not a constant float32 matrix"
+        return "it has no constant float32 matrix"
     if node.input[0] not in floats:
         return "the type of its input could not be inferred"
     options = {a.name: helper.get_attribute_value(a) for a in node.attribute}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from edgepack.base import Context, GraphPass
 from edgepack.child import ChildError, call
 from edgepack.errors import ModelError
@@ -63,7 +65,7 @@ class Quantize(GraphPass):
     per_channel: bool = True
     reduce_range: bool = False
     saturates: bool = False
-    samples: int = 128
+    samples: PositiveInt = 128
     keep: tuple[str, ...] = ()
 
     def apply(self, graph: Graph, context: Context) -> Graph:
@@ -87,6 +89,9 @@ class Quantize(GraphPass):
             self._dynamic(proto, found, context)
         else:
             proto = self._static(proto, found, context)
+        if not survey(proto).quantised:
+            context.events.note("no layer was left to quantise; the model stays float")
+            return graph
         _tidy(proto, graph)
         if self.saturates:
             refuse_saturating(proto)

@@ -107,7 +107,7 @@ def _against(
     if node.op_type not in allowed:
         return "matrix products carry the work"
     if not weighted(node, weights):
-        return "its weights are not constant float32"
+        return "it has no constant float32 weights"
     if not {node.input[0], node.output[0]} <= floats:
         return "the type of its tensors could not be inferred"
     return ""

@@ -37,3 +37,6 @@ class Source(Protocol):
 
     def load(self, context: Context) -> Model | Graph:
         """Load the model; refuses with a `ModelError`."""
+
+    def fresh(self, context: Context) -> Model | Graph:
+        """Return the same structure with any weights, for a cached value to fill in."""

@@ -69,7 +69,7 @@ class DigitsSource:
     """
 
     name = "digits"
-    gives: Literal["model"] = "model"
+    gives: Literal["model", "graph"] = "model"
     tokenizer: Path | None = None
     assets: tuple[Asset, ...] = ()
     metric = "accuracy"

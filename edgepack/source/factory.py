@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,7 +31,7 @@ class FactorySource:
         UsageError: E262 when the file is no Python, E267 when there is no such file or function.
     """
 
-    gives: Literal["model"] = "model"
+    gives: Literal["model", "graph"] = "model"
     tokenizer: Path | None = None
     assets: tuple[Asset, ...] = ()
     metric = ""
@@ -58,13 +57,9 @@ class FactorySource:
         self.file = file
         self.function = function
         self.reference = reference
+        files = {name: file_digest(path) for name, path in files_behind(file).items()}
+        self.digest = digest_of("factory", function, files)
         self.data: Mapping[Split, Samples] = {}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over the function's name, its file, and the files beside it that it uses."""
-        files = {name: file_digest(path) for name, path in files_behind(self.file).items()}
-        return digest_of("factory", self.function, files)
 
     def load(self, context: Context) -> Model:
         """Call the function twice, hold the two models against each other, and return one.

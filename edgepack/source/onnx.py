@@ -74,6 +74,10 @@ class OnnxSource:
             context.events.note(f"{self.path.name} is already quantised")
         return graph
 
+    def fresh(self, context: Context) -> Graph:
+        """Load the model: a graph is stored whole, so nothing fills in its weights later."""
+        return self.load(context)
+
 
 def _beside(path: Path) -> list[Path]:
     """Find files whose names occur in a model that has external data, without parsing it.

@@ -15,6 +15,10 @@ from edgepack.source.transformers import TransformersSource
 BUILTIN = {"digits": DigitsSource}
 FACTORY = re.compile(r"torch:(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
+_USUAL = (
+    "name a folder, `model.onnx`, `torch:model.py:build` or `builtin:digits`; nothing is downloaded"
+)
+
 
 def open_source(reference: str, folder: Path, *, task: str | None, seed: int) -> Source:
     """Return the source that a reference stands for; nothing heavy is loaded, and no code runs.
@@ -48,11 +52,8 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
     if path.is_file():
         raise _unknown(reference, "give an .onnx file, or load it in a `torch:model.py:build`")
     beside = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
-    usual = "name a folder, `model.onnx`, `torch:model.py:build` or `builtin:digits`; nothing is "
-    raise _unknown(
-        reference,
-        fix if (fix := did_you_mean(path.name, beside)).startswith("did") else usual + "downloaded",
-    )
+    close = did_you_mean(path.name, beside)
+    raise _unknown(reference, close if close.startswith("did") else _USUAL)
 
 
 def _unknown(reference: str, fix: str) -> UsageError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,7 +46,7 @@ class TransformersSource:
             E440 when its task is not supported.
     """
 
-    gives: Literal["model"] = "model"
+    gives: Literal["model", "graph"] = "model"
     metric = ""
 
     def __init__(self, folder: Path, task: str | None = None) -> None:
@@ -68,14 +67,10 @@ class TransformersSource:
         travels = _TRAVELS if self.tokenizer else _TRAVELS + _VOCABULARY
         present = [self.folder / name for name in travels if (self.folder / name).is_file()]
         self.assets = tuple(Asset(path.name, path) for path in present)
-        self.data: Mapping[Split, Samples] = {}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over the task, the pooling, and all files that lie in the folder."""
         files = {p.name: file_digest(p) for p in sorted(self.folder.iterdir()) if p.is_file()}
-        pooling = self.pooling.model_dump() if self.pooling else None
-        return digest_of("transformers", self.task, pooling, files)
+        pooled = self.pooling.model_dump() if self.pooling else None
+        self.digest = digest_of("transformers", self.task, pooled, files)
+        self.data: Mapping[Split, Samples] = {}
 
     def load(self, context: Context) -> Model:
         """Return the model with its weights.

@@ -1,8 +1,8 @@
 """Every target loads, names real channels and keeps its own promises."""
 
 import pytest
-from edgepack.devices.open import open_channel
 
+from edgepack.devices.open import open_channel
 from edgepack.spec.target import load_target, names
 
 

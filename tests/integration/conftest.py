@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import edgepack.build as api
-from edgepack.cache import default_root
+from edgepack.publish import cache_root
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _own_cache(cache, monkeypatch):
-    shared = default_root() / "sysroots"
+    shared = cache_root() / "sysroots"
     shared.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (cache / "sysroots").exists():
         (cache / "sysroots").symlink_to(shared)

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from edgepack.cache import Cache, default_root
+from edgepack.cache import Cache
 
 
 def stored(cache, key="ab" * 32, text="value"):
@@ -67,11 +67,3 @@ def test_a_fact_is_computed_once(tmp_path):
     assert Cache(tmp_path).fact("ab" * 32, compute) == ({"x": 1.5}, False)
     assert Cache(tmp_path).fact("ab" * 32, compute) == ({"x": 1.5}, True)
     assert len(calls) == 1
-
-
-def test_the_root_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("EDGEPACK_CACHE", str(tmp_path))
-    assert default_root() == tmp_path
-    monkeypatch.delenv("EDGEPACK_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_root() == tmp_path / "edgepack"

@@ -91,3 +91,11 @@ def test_two_writers_of_one_name_take_turns(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     assert [p.wait(timeout=60) for p in running] == [0, 0]
     assert (tmp_path / "log").read_text().split() == ["in", "out"] * 10
+
+
+def test_the_root_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGEPACK_CACHE", str(tmp_path))
+    assert publish.cache_root() == tmp_path
+    monkeypatch.delenv("EDGEPACK_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert publish.cache_root() == tmp_path / "edgepack"

@@ -18,11 +18,6 @@ from tests.unit.quantize.scene import (
     sentences,
 )
 
-SAFE = [
-    pytest.param({"weight_type": "u8"}, id="u8u8"),
-    pytest.param({"reduce_range": True}, id="reduce_range"),
-]
-
 
 def answers(one: Graph, data: Data, settings: SessionSettings | None = None):
     with ChildRunner().open(one, settings) as session:
@@ -34,7 +29,7 @@ def cosines(before: Graph, after: Graph, data: Data) -> list[float]:
     return [agreement(a, b).cosine for a, b in pairs]
 
 
-@pytest.mark.parametrize("options", [pytest.param({}, id="u8s8"), *SAFE])
+@pytest.mark.parametrize("options", [{}, {"weight_type": "u8"}, {"reduce_range": True}])
 def test_a_convolutional_network_runs_wholly_in_integers_and_exactly(tmp_path, options):
     data = pictures()
     before = graph(convnet())
@@ -48,14 +43,15 @@ def test_a_convolutional_network_runs_wholly_in_integers_and_exactly(tmp_path, o
         assert agreement(expected, got).exact
 
 
-@pytest.mark.parametrize("options", [{"scheme": "w8a8-static"}, {"scheme": "w8-dynamic"}])
-@pytest.mark.parametrize("safe", SAFE)
-def test_a_target_that_saturates_refuses_what_is_not_safe(tmp_path, options, safe):
-    data = sentences()
+@pytest.mark.parametrize("scheme", ["w8a8-static", "w8-dynamic"])
+def test_a_target_that_saturates_refuses_what_is_not_safe(tmp_path, scheme):
+    scene = context(tmp_path, sentences())
+    target = Quantize(scheme=scheme, saturates=True)
     with pytest.raises(ModelError) as refused:
-        Quantize(saturates=True, **options).apply(graph(encoder()), context(tmp_path, data))
+        target.apply(graph(encoder()), scene)
     assert refused.value.code == "E453"
-    Quantize(saturates=True, **options, **safe).apply(graph(encoder()), context(tmp_path, data))
+    for safe in ({"weight_type": "u8"}, {"reduce_range": True}):
+        target.model_copy(update=safe).apply(graph(encoder()), scene)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight_type": "u8"}, {"scheme": "w8a8-static"}])
@@ -89,6 +85,14 @@ def test_what_is_kept_stays_float_and_is_told(tmp_path):
     first = next(n for n in after.proto().graph.node if n.name == "first")
     assert list(first.input) == ["x", "w1", "b1"]
     assert not after.tolerance.exact
+
+
+@pytest.mark.parametrize("scheme", ["w8a8-static", "w8-dynamic"])
+def test_where_all_is_kept_the_model_stays_float(tmp_path, scheme):
+    before = graph(convnet())
+    scene = context(tmp_path, pictures(1))
+    assert Quantize(scheme=scheme, keep=("*",)).apply(before, scene) is before
+    assert "the model stays float" in scene.events.notes[-1]
 
 
 def test_without_calibration_a_convolutional_network_stays_float(tmp_path):

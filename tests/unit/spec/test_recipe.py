@@ -64,7 +64,7 @@ def test_gates_add_up_from_target_to_recipe_to_the_recipe_for_the_target(write):
 @pytest.mark.parametrize(
     ("old", "new", "code", "where", "fix"),
     [
-        ('source = "m.onnx"', 'sauce = "m.onnx"', "E207", "edgepack.toml:1", "add `model.source`"),
+        ('source = "m.onnx"', 'sauce = "m.onnx"', "E206", "edgepack.toml:2", "`source`"),
         ('[model]\nsource = "m.onnx"', "[modle]", "E206", "edgepack.toml:1", "`model`"),
         ('size = "6 MB"', 'size = "6 mega"', "E208", "edgepack.toml:13", "6 MB"),
         ("max_drop = 2.0", 'max_drop = "two"', "E208", "edgepack.toml:12", "number"),

@@ -1,0 +1,77 @@
+"""qemu's user-mode emulators: those of this machine, or unpacked into the user's cache."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepack import publish
+from edgepack.devices.debian import require_debian, unpack
+from edgepack.errors import HostError
+
+DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A program that runs another architecture's programs.
+
+    Attributes:
+        program: its path.
+        version: such as ``7.2.22``.
+        libraries: a folder of the libraries it needs, where they are not the machine's own.
+    """
+
+    program: Path
+    version: str
+    libraries: Path | None = None
+
+
+def ensure(arch: str, *, offline: bool, announce: Callable[[str], None]) -> Emulator:
+    """Return the emulator for an architecture, unpacked into the cache where none is installed.
+
+    Raises:
+        HostError: E307 when it is missing and must not be fetched; E302, E303 as `debian.unpack`.
+    """
+    name = f"qemu-{arch}"
+    if found := shutil.which(name):
+        return Emulator(Path(found), _version(Path(found)))
+    host = DEBIAN.get(platform.machine(), platform.machine())
+    path = publish.cache_root() / "sysroots" / f"qemu-{host}"
+    if not path.is_dir():
+        if offline:
+            raise HostError(
+                "E307",
+                f"{name} is not installed, and --offline forbids to fetch it",
+                fix="run `apt-get install qemu-user`, or `edgepack doctor --fix arm64`",
+            )
+        require_debian()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        announce("unpacking qemu-user into the cache, about 40 MB from Debian's archive")
+        with publish.folder(path) as stage, tempfile.TemporaryDirectory() as work:
+            unpack(["qemu-user"], host, Path(work), stage)
+    libraries = path / "usr/lib" / f"{platform.machine()}-linux-gnu"
+    program = path / "usr/bin" / name
+    return Emulator(program, _version(program, libraries), libraries)
+
+
+def _version(program: Path, libraries: Path | None = None) -> str:
+    environment = {"LD_LIBRARY_PATH": str(libraries)} if libraries else {}
+    done = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, env=environment, check=False
+    )
+    match = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
+    if not match:
+        raise HostError(
+            "E308",
+            f"{program.name} does not run",
+            why=done.stderr.strip()[-300:],
+            fix="run `apt-get install qemu-user`",
+        )
+    return match[1]

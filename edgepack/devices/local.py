@@ -1,0 +1,75 @@
+"""This machine as a device."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from edgepack.devices import DeviceInfo, Opening, Outcome
+from edgepack.devices.process import JobFolder
+from edgepack.devices.work import AGENT
+from edgepack.errors import UsageError
+from edgepack.types import digest_of, file_digest
+
+FEATURES = {
+    "avx2": "avx2", "avx512f": "avx512f", "avx512_vnni": "vnni", "avx_vnni": "vnni",
+    "amx_int8": "amx", "fp": "fp", "asimd": "asimd", "asimddp": "asimddp", "i8mm": "i8mm",
+}  # fmt: skip
+"""What the kernel calls a feature, and what targets call it."""
+
+
+class Local:
+    """The interpreter and runtime that edgepack itself runs with."""
+
+    real_clock = True
+    counts = False
+
+    def __init__(self, address: str, opening: Opening) -> None:
+        if address:
+            raise UsageError("E246", f"`local:{address}` is no device", fix="write `local` alone")
+        self.name = "local"
+        self._folder = JobFolder()
+
+    def info(self) -> DeviceInfo:
+        """Read the processor from the kernel."""
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+        pairs = (line.partition(":") for line in text.splitlines())
+        fields = {key.strip(): value.strip() for key, _, value in pairs}
+        words = (fields.get("flags") or fields.get("Features") or "").split()
+        features = tuple(sorted({FEATURES[word] for word in words if word in FEATURES}))
+        cpu = fields.get("model name") or platform.machine()
+        runtime = f"onnxruntime {version('onnxruntime')}"
+        return DeviceInfo(
+            cpu=cpu,
+            arch=platform.machine(),
+            features=features,
+            runtime=runtime,
+            emulator="",
+            digest=digest_of(cpu, list(features), runtime, file_digest(AGENT)),
+        )
+
+    def push(self, files: Mapping[str, Path]) -> None:
+        """Copy files into the job's folder."""
+        self._folder.push(files)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        seconds: float,
+        counted: bool = False,
+    ) -> Outcome:
+        """Run the agent with this interpreter."""
+        command = [sys.executable, "-P", "agent.py", *arguments]
+        return self._folder.run(command, {"PYTHONHASHSEED": "0", "PATH": ""}, seconds)
+
+    def pull(self, name: str, to: Path) -> None:
+        """Copy one file back."""
+        self._folder.pull(name, to)
+
+    def close(self) -> None:
+        """Remove the job's folder."""
+        self._folder.close()

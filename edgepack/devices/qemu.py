@@ -1,0 +1,132 @@
+"""An emulated processor: qemu's user mode runs the agent on its instructions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from edgepack import publish
+from edgepack.devices import DeviceInfo, Opening, Outcome, emulator, sysroot
+from edgepack.devices.count import build_plugin, plugin_arguments, read_counts
+from edgepack.devices.cpus import CPUS, USUAL
+from edgepack.devices.process import JobFolder
+from edgepack.devices.work import AGENT
+from edgepack.errors import HostError, UsageError, did_you_mean
+from edgepack.types import digest_of, file_digest
+
+GUEST = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "LC_ALL": "C",
+}
+"""The guest's whole environment: every variable moves the count."""
+
+
+class Qemu:
+    """``qemu[:CPU]``; the processor's name picks the architecture."""
+
+    real_clock = False
+    counts = True
+
+    def __init__(self, address: str, opening: Opening) -> None:
+        name = address or USUAL
+        if name not in CPUS:
+            raise UsageError(
+                "E247", f"there is no emulated processor `{name}`", fix=did_you_mean(name, CPUS)
+            )
+        self.name = f"qemu:{name}"
+        self._cpu = CPUS[name]
+        self._opening = opening
+        self._folder = JobFolder()
+        self._overlay = JobFolder()
+
+    @cached_property
+    def _emulator(self) -> emulator.Emulator:
+        opening = self._opening
+        return emulator.ensure(self._cpu.arch, offline=opening.offline, announce=opening.announce)
+
+    @cached_property
+    def _system(self) -> sysroot.Sysroot | None:
+        """The guest's files; x86 guests use this machine's own."""
+        if self._cpu.arch == "x86_64":
+            return None
+        opening = self._opening
+        return sysroot.ensure(opening.runtime, offline=opening.offline, announce=opening.announce)
+
+    @cached_property
+    def _guest(self) -> list[str]:
+        """The emulator's options and the interpreter that it runs."""
+        options = ["-cpu", self._cpu.name]
+        environment = dict(GUEST)
+        python = sys.executable
+        if self._system is not None:
+            root = self._system.for_cpu(self._cpu, self._overlay.path)
+            options += ["-L", str(root)]
+            environment["PYTHONPATH"] = str(root / sysroot.SITE)
+            python = str(root / f"usr/bin/python{sysroot.PYTHON}")
+        if self._emulator.libraries:
+            options += ["-U", "LD_LIBRARY_PATH"]
+        options += [part for key, value in environment.items() for part in ("-E", f"{key}={value}")]
+        return [*options, python]
+
+    def info(self) -> DeviceInfo:
+        """Describe the processor; sets the system up where it is missing."""
+        system = self._system
+        own = version("onnxruntime")
+        runtime = f"onnxruntime {own if system is None else self._opening.runtime}"
+        qemu = f"qemu {self._emulator.version}"
+        plugin = files("edgepack.devices.count").joinpath("plugin.c").read_text()
+        parts = [self._cpu.name, runtime, qemu, plugin, file_digest(AGENT)]
+        return DeviceInfo(
+            cpu=self._cpu.name,
+            arch=self._cpu.arch,
+            features=self._cpu.features,
+            runtime=runtime,
+            emulator=qemu,
+            digest=digest_of(*parts, system.digest if system else sys.version),
+        )
+
+    def push(self, files: Mapping[str, Path]) -> None:
+        """Copy files into the job's folder."""
+        self._folder.push(files)
+
+    def run(self, arguments: Sequence[str], *, seconds: float, counted: bool = False) -> Outcome:
+        """Run the agent under emulation, once more without the plugin where that does not load."""
+        if not counted:
+            return self._emulated([], arguments, seconds)
+        counts = self._folder.path / "counts"
+        try:
+            plugins = publish.cache_root() / "plugins"
+            plugins.mkdir(mode=0o700, parents=True, exist_ok=True)
+            plugin = build_plugin(plugins)
+            outcome = self._emulated(plugin_arguments(plugin, counts), arguments, seconds)
+            if outcome.status == 0:
+                return Outcome(outcome.status, outcome.stderr, read_counts(counts))
+            why = outcome.stderr.strip().splitlines()[-1:] or [f"status {outcome.status}"]
+            reason = f"the counting plugin does not load in qemu {self._emulator.version}: {why[0]}"
+        except HostError as problem:
+            reason = f"{problem.what}; fix: {problem.fix}"
+        plain = self._emulated([], arguments, seconds)
+        return Outcome(plain.status, plain.stderr, not_counted=reason)
+
+    def _emulated(self, plugin: list[str], arguments: Sequence[str], seconds: float) -> Outcome:
+        libraries = self._emulator.libraries
+        host = {"LD_LIBRARY_PATH": str(libraries)} if libraries else {}
+        command: list[str | Path] = [self._emulator.program]
+        command += [*plugin, *self._guest, "-P", "agent.py", *arguments]
+        return self._folder.run(command, host, seconds)
+
+    def pull(self, name: str, to: Path) -> None:
+        """Copy one file back."""
+        self._folder.pull(name, to)
+
+    def close(self) -> None:
+        """Remove the job's folders."""
+        self._folder.close()
+        self._overlay.close()
