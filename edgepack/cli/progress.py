@@ -56,11 +56,11 @@ class Terminal:
             if done == 0 or what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total)
             self._bars.update(self._tasks[what], completed=done, total=total)
-        elif done == 0:
+        elif what not in self._began:
             self._began[what] = time.monotonic()
             self._console.print(f"{what} ...")
         elif done == total:
-            seconds = time.monotonic() - self._began.pop(what, time.monotonic())
+            seconds = time.monotonic() - self._began.pop(what)
             self._console.print(f"{what} done in {seconds:.1f} s")
 
     def plan(self, plan: Plan) -> None:

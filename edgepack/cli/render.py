@@ -146,28 +146,28 @@ def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
         rows = [[c.scheme, "taken" if c.chosen else "", c.reason] for c in target.candidates]
         yield "schemes", ["scheme", "", "why"], rows
     if target.devices:
-        yield "devices", _DEVICE, [_device(device) for device in target.devices]
+        rows = [[d.on, d.verdict, _device(d)] for d in target.devices]
+        yield "devices", ["on", "", "what it said"], rows
     if target.gates:
         rows = [[g.name, number(g.value), number(g.limit), g.verdict, g.why] for g in target.gates]
         yield "gates", ["gate", "value", "limit", "verdict", "why"], rows
 
 
-_DEVICE = ["on", "cpu", "runtime", "vectors", "difference", "cosine", "instructions", "p50 ms", ""]
-
-
-def _device(device: Device) -> Row:
-    agrees = "bit-exact" if device.exact else number(device.difference)
-    return [
-        device.on,
-        device.cpu,
-        device.runtime,
-        str(device.vectors),
-        agrees,
-        number(device.cosine),
-        number(device.instructions) if device.instructions else device.not_counted or "-",
-        number(device.latency_ms.get("p50")),
-        "cached" if device.cached else "",
-    ]
+def _device(device: Device) -> str:
+    """Write what a device said as one line of facts, each with what kind of number it is."""
+    said = [device.why] if device.why else []
+    if device.vectors:
+        close = "bit-exact" if device.exact else f"within {number(device.difference)}"
+        said.append(f"{close} on {device.vectors} vectors")
+    if device.instructions is not None:
+        said.append(f"{device.instructions:,} instructions counted")
+    if device.not_counted:
+        said.append(f"not counted: {device.not_counted}")
+    if device.latency_ms:
+        points = ", ".join(f"{name} {ms:.3g}" for name, ms in device.latency_ms.items())
+        said.append(f"{points} ms measured")
+    said += [device.runtime] if device.runtime else []
+    return "; ".join(said + (["cached"] if device.cached else []))
 
 
 def _coloured(cell: str) -> str:
