@@ -7,9 +7,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from edgepack import publish
-
-from edgepack.devices.local import Local
 from edgepack.devices import Opening, emulator, sysroot
+from edgepack.devices.local import Local
 from edgepack.errors import HostError
 from edgepack.spec.target import load_target, names
 from edgepack.types import Frozen

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from edgepack.data import generate, open_data
+from edgepack.data import Sentences, generate, open_data
 from edgepack.types import SPLITS, Sample, Samples, Split, TensorSpec, digest_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def open_splits(work: Work, inputs: Specs, sizes: Sizes) -> dict[Split, Samples]
                 reference, recipe.folder, inputs=inputs, tokenizer=source.tokenizer
             )
     if "evaluation" not in data:
-        made = MadeUp(source.digest, recipe.seed, inputs, sizes)
+        made: Samples = MadeUp(source.digest, recipe.seed, inputs, sizes)
+        if source.tokenizer and (source.tokenizer / "tokenizer.json").is_file():
+            made = Sentences(inputs, source.tokenizer)
         data["evaluation"] = data.get("calibration", made)
     return data

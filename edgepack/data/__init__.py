@@ -3,5 +3,6 @@
 from edgepack.data.generate import generate
 from edgepack.data.metrics import Metric, resolve
 from edgepack.data.reference import open_data
+from edgepack.data.sentences import Sentences
 
-__all__ = ["Metric", "generate", "open_data", "resolve"]
+__all__ = ["Metric", "Sentences", "generate", "open_data", "resolve"]
