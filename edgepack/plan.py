@@ -63,6 +63,8 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data.
     """
     written = [(step.name, step.options, step) for step in recipe.steps]
+    classes = [load_pass(pass_name, _where(recipe, step)) for pass_name, _, step in written]
+    _require_order(recipe, written, classes, source)
     steps = _completed(written, source.gives) if written else _default(source.gives)
     settings = {
         **target.model_dump(mode="json"),
@@ -70,15 +72,12 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         "artifact": recipe.name or source.name,
     }
     resolved: list[StepRecord] = []
-    kind: Kind = source.gives
     splits = {
         split for split in ("train", "calibration", "evaluation") if _has(recipe, source, split)
     }
     for pass_name, options, step in steps:
         where = _where(recipe, step)
-        cls = load_pass(pass_name, where)
-        if cls.takes != kind:
-            raise _misplaced(cls, kind, source, where)
+        cls = load_pass(pass_name)
         if missing := cls.needs - splits:
             split = sorted(missing)[0]
             raise UsageError(
@@ -87,7 +86,6 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
                 where=where,
                 fix=f'add `{split} = "..."` under [data]',
             )
-        kind = cls.gives
         filled = _filled(cls, options, settings, where)
         resolved.append(StepRecord(name=pass_name, version=cls.version, options=filled))
     return Plan(
@@ -127,7 +125,9 @@ def _filled(
     try:
         return cls.model_validate(given).model_dump(mode="json")
     except ValidationError as problem:
-        first = problem.errors()[0]
+        # A mistyped option is also a missing one; the one that was written is the better word.
+        errors = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        first = errors[0]
         key = ".".join(map(str, first["loc"]))
         unknown = first["type"] == "extra_forbidden"
         raise UsageError(
@@ -156,17 +156,22 @@ def _where(recipe: Recipe, step: RecipeStep | None) -> str:
     return f"{recipe.path.name}:{step.line}" if step and step.line and recipe.path else ""
 
 
-def _misplaced(cls: type[Pass], kind: Kind, source: Source, where: str) -> UsageError:
-    if RANK[cls.takes] < RANK[kind] and source.gives == "graph" and cls.takes == "model":
-        return UsageError(
-            "E243",
-            f"`{cls.name}` works on torch models and the source is an ONNX graph",
-            where=where,
-            fix=f"remove `{cls.name}`, or start from the torch model",
-        )
-    return UsageError(
-        "E243",
-        f"`{cls.name}` takes a {cls.takes} but stands where there is a {kind}",
-        where=where,
-        fix="order the steps: torch passes, export, graph passes, pack",
-    )
+def _require_order(
+    recipe: Recipe, written: Sequence[_Written], classes: Sequence[type[Pass]], source: Source
+) -> None:
+    """Refuse a written step that stands after one that takes a later kind of value."""
+    reached: Kind = source.gives
+    for (_, _, step), cls in zip(written, classes, strict=True):
+        if RANK[cls.takes] < RANK[reached]:
+            graph = source.gives == "graph" and cls.takes == "model"
+            raise UsageError(
+                "E243",
+                f"`{cls.name}` works on torch models and the source is an ONNX graph"
+                if graph
+                else f"`{cls.name}` takes a {cls.takes} and stands where there is a {reached}",
+                where=_where(recipe, step),
+                fix=f"remove `{cls.name}`, or start from the torch model"
+                if graph
+                else "order the steps: torch passes, export, graph passes, pack",
+            )
+        reached = cls.gives if RANK[cls.gives] > RANK[cls.takes] else cls.takes

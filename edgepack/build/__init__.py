@@ -58,7 +58,8 @@ def prepare(request: Request) -> Work:
     )
     chosen = list(request.targets) or ["arm64"]
     wanted = names() if "all" in chosen else tuple(dict.fromkeys(chosen))
-    targets = {name: load_target(name) for name in wanted}
+    targets = {Path(name).stem: load_target(name) for name in wanted}
+    recipe.check_gate_tables({*names(), *targets})
     source = open_source(
         recipe.model.source, recipe.folder, task=recipe.model.task, seed=recipe.seed
     )

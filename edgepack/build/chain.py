@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from edgepack.base import Context, Events, Kind, Runner, StepRecord
 from edgepack.cache import Cache
+from edgepack.errors import HostError
 from edgepack.registry import load_pass
 from edgepack.report import Step
 from edgepack.types import Samples, Split, digest_of, file_digest
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from edgepack.source import Source
 
     Value = Any  # Model | Graph | Artifact; naming them here would load torch
+
+
+TORCH_PACKAGES = {
+    "accelerate", "optimum", "PIL", "safetensors", "sklearn", "torch", "torch_pruning",
+    "transformers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ class Chain:
         self.events.progress(name, 0, 1)
         began = time.monotonic()
         with self.context(recorder) as context:
-            value = make(context)
+            value = _made(make, context)
             facts = value.facts()
             step = Step.model_validate(
                 {
@@ -185,6 +192,20 @@ class Chain:
 
         with self.context(self.events) as context:
             return Model.load(entry, fresh)
+
+
+def _made(make: Callable[[Context], Value], context: Context) -> Value:
+    """Make a value; a package that only torch models need may be missing."""
+    try:
+        return make(context)
+    except ModuleNotFoundError as problem:
+        if (problem.name or "").partition(".")[0] not in TORCH_PACKAGES:
+            raise
+        raise HostError(
+            "E321",
+            f"{problem.name} is not installed, and this model needs it",
+            fix="pip install 'edgepack[torch]'",
+        ) from problem
 
 
 def _save(kind: Kind, value: Value, stage: Path) -> None:

@@ -15,6 +15,7 @@ from edgepack.build.prove import Prover, environment
 from edgepack.cache import Cache
 from edgepack.data import Metric as DataMetric
 from edgepack.data import resolve
+from edgepack.devices.open import open_channel
 from edgepack.plan import Plan
 from edgepack.report import Candidate, Metric, Report, TargetReport, worst
 from edgepack.types import EXACT_INT8, Samples, SessionSettings, digest_of
@@ -58,6 +59,9 @@ def execute(
 
     events = events or Silent()
     publish.check_folder(out)
+    for target in work.targets.values():
+        for name in on or target.verify:  # a wrong name is known now, not after the work
+            open_channel(name, runtime=target.runtime.version).close()
     cache = Cache(publish.cache_root(), fresh=fresh, warn=events.note)
     runner = ChildRunner()
 

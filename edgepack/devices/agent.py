@@ -12,7 +12,8 @@ where TENSOR is {"name", "dtype", "shape", "bytes"}. A failure answers {"error":
 
 ``agent.py job`` reads from its folder job.json, {"model", "session", "vectors": [[TENSOR]],
 "count", "rounds"}, and inputs.bin, the bytes of the tensors one after the other; it writes
-outputs.bin alike and, when all went well, result.json.
+outputs.bin alike and, when all went well, result.json. A failure is one line on standard error and
+exit status 1.
 """
 
 from __future__ import annotations
@@ -72,6 +73,13 @@ def describe(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
     }
 
 
+def plain(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """Return an output as an array of numbers; sequences, maps and strings do not travel."""
+    if isinstance(value, (list, dict)) or np.asarray(value).dtype.kind not in "biuf":
+        raise TypeError(f"output `{name}` is not a tensor of numbers")
+    return np.asarray(value, order="C")
+
+
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """Answer messages until the other side closes."""
     session: Any = None
@@ -92,7 +100,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
                 }
             else:
                 names = message["outputs"] or [o.name for o in session.get_outputs()]
-                results = [np.asarray(r, order="C") for r in session.run(names, arrays)]
+                results = [plain(n, r) for n, r in zip(names, session.run(names, arrays))]
                 answer = {"outputs": [describe(n, r) for n, r in zip(names, results)]}
                 payload = [r.data if math.prod(r.shape) else b"" for r in results]
         except Exception as problem:  # noqa: BLE001  whatever was raised is the answer
@@ -120,7 +128,7 @@ def job() -> None:
     told = []
     with open("outputs.bin", "wb") as sink:  # noqa: PTH123
         for inputs in vectors:
-            results = [np.asarray(r, order="C") for r in session.run(names, inputs)]
+            results = [plain(n, r) for n, r in zip(names, session.run(names, inputs))]
             told.append([describe(n, r) for n, r in zip(names, results)])
             for array in results:
                 sink.write(array.tobytes())
@@ -169,7 +177,10 @@ def timed(run: Run, names: list[str], inputs: Any) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["job"]:
-        job()
+        try:
+            job()
+        except Exception as problem:  # noqa: BLE001  whatever was raised is the answer
+            sys.exit(f"{type(problem).__name__}: {problem}")
         sys.exit()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not land among the answers

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgepack.errors import HostError
 
-NEEDED = ("apt-get", "dpkg-deb")
+NEEDED = ("apt-get", "dpkg-deb", "tar")
 SECONDS = 900
 
 

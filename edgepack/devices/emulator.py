@@ -13,8 +13,11 @@ from pathlib import Path
 
 from edgepack import publish
 from edgepack.devices.debian import require_debian, unpack
+from edgepack.devices.sysroot import cached
 from edgepack.errors import HostError
 
+OLDEST = (7, 2)
+"""Before it, qemu emulates no AVX2 and fewer of ARM's processors."""
 DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -43,7 +46,7 @@ def ensure(arch: str, *, offline: bool, announce: Callable[[str], None]) -> Emul
     if found := shutil.which(name):
         return Emulator(Path(found), _version(Path(found)))
     host = DEBIAN.get(platform.machine(), platform.machine())
-    path = publish.cache_root() / "sysroots" / f"qemu-{host}"
+    path = publish.cache_root() / f"sysroots/qemu-{host}"
     if not path.is_dir():
         if offline:
             raise HostError(
@@ -52,13 +55,21 @@ def ensure(arch: str, *, offline: bool, announce: Callable[[str], None]) -> Emul
                 fix="run `apt-get install qemu-user`, or `edgepack doctor --fix arm64`",
             )
         require_debian()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        announce("unpacking qemu-user into the cache, about 40 MB from Debian's archive")
-        with publish.folder(path) as stage, tempfile.TemporaryDirectory() as work:
-            unpack(["qemu-user"], host, Path(work), stage)
+        with publish.locked(cached("sysroots"), f"{path.name}.setup"):
+            if not path.is_dir():  # no other process was faster
+                announce("unpacking qemu-user into the cache, about 40 MB from Debian's archive")
+                _unpack(host, path)
     libraries = path / "usr/lib" / f"{platform.machine()}-linux-gnu"
     program = path / "usr/bin" / name
     return Emulator(program, _version(program, libraries), libraries)
+
+
+def _unpack(host: str, path: Path) -> None:
+    with publish.folder(path) as stage, tempfile.TemporaryDirectory() as work:
+        unpack(["qemu-user"], host, Path(work), stage)
+        for program in (stage / "usr/bin").glob("qemu-*"):
+            if program.name.removeprefix("qemu-") not in DEBIAN:
+                program.unlink()
 
 
 def _version(program: Path, libraries: Path | None = None) -> str:
@@ -73,5 +84,12 @@ def _version(program: Path, libraries: Path | None = None) -> str:
             f"{program.name} does not run",
             why=done.stderr.strip()[-300:],
             fix="run `apt-get install qemu-user`",
+        )
+    if tuple(int(part) for part in match[1].split(".")) < OLDEST:
+        raise HostError(
+            "E308",
+            f"{program.name} {match[1]} is too old",
+            where=str(program),
+            fix=f"install qemu-user {'.'.join(map(str, OLDEST))} or later, as in Debian 12",
         )
     return match[1]

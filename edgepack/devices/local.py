@@ -35,7 +35,8 @@ class Local:
 
     def info(self) -> DeviceInfo:
         """Read the processor from the kernel."""
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
+        source = Path("/proc/cpuinfo")
+        text = source.read_text(errors="replace") if source.exists() else ""
         pairs = (line.partition(":") for line in text.splitlines())
         fields = {key.strip(): value.strip() for key, _, value in pairs}
         words = (fields.get("flags") or fields.get("Features") or "").split()

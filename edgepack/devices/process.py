@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from edgepack.devices import DeviceFailure, Outcome
 
 LAST_WORDS = 4000
+LIMITS = {
+    resource.RLIMIT_AS: 16 << 30,
+    resource.RLIMIT_FSIZE: 1 << 31,
+    resource.RLIMIT_CORE: 0,
+}
+"""Bytes that the agent may address, write into one file, and leave as a core dump."""
 
 
 class JobFolder:
@@ -41,22 +49,36 @@ class JobFolder:
     def run(
         self, command: Sequence[str | Path], environment: Mapping[str, str], seconds: float
     ) -> Outcome:
-        """Run a command in the folder with just this environment.
+        """Run a command in the folder with just this environment, within `LIMITS`.
 
         Raises:
             DeviceFailure: with reason ``deadline`` after `seconds`.
         """
-        try:
-            done = subprocess.run(
-                [str(part) for part in command],
-                cwd=self.path,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise DeviceFailure("deadline", f"no end after {seconds:g} s") from None
-        stderr = done.stderr[-LAST_WORDS:].decode(errors="replace")
-        return Outcome(done.returncode, stderr)
+        with tempfile.TemporaryFile() as words:
+            status = self._status(command, environment, seconds, words)
+            words.seek(max(0, words.seek(0, 2) - LAST_WORDS))
+            return Outcome(status, words.read().decode(errors="replace"))
+
+    def _status(
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        seconds: float,
+        words: BinaryIO,
+    ) -> int:
+        with subprocess.Popen(
+            [str(part) for part in command],
+            cwd=self.path,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+        ) as process:
+            try:
+                for kind, most in LIMITS.items():
+                    resource.prlimit(process.pid, kind, (most, most))
+                return process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                raise DeviceFailure("deadline", f"no end after {seconds:g} s") from None
+            finally:
+                process.kill()

@@ -7,6 +7,7 @@ CACHE/sysroots/arm64-RUNTIME/seal.json  packages, wheels, and the SHA-256 of eve
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,23 @@ class Sysroot:
         return folder
 
 
+def cached(name: str) -> Path:
+    """Return a private folder of the cache, made where it is missing."""
+    path = publish.cache_root() / name
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as problem:
+        raise HostError(
+            "E312",
+            "the cache cannot be written",
+            where=str(path),
+            why=problem.strerror or str(problem),
+            fix="set EDGEPACK_CACHE to a folder of yours",
+        ) from problem
+    return path
+
+
 def place(runtime: str) -> Path:
     """Return where the system for a version of onnxruntime lies, there or not."""
     return publish.cache_root() / "sysroots" / f"arm64-{runtime}"
@@ -75,10 +93,11 @@ def ensure(runtime: str, *, offline: bool, announce: Callable[[str], None]) -> S
     path = place(runtime)
     if (found := _found(path)) is not None:
         return found
+    state = "damaged" if path.exists() else "not set up"
     if offline:
         raise HostError(
             "E301",
-            "the emulated arm64 system is not set up, and --offline forbids to fetch it",
+            f"the emulated arm64 system is {state}, and --offline forbids to fetch it",
             fix=f"run `{FIX}` once with the network",
         )
     if runtime not in WHEELS:
@@ -88,13 +107,12 @@ def ensure(runtime: str, *, offline: bool, announce: Callable[[str], None]) -> S
             fix=f"choose one of {', '.join(WHEELS)} as the target's runtime.version",
         )
     require_debian()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with publish.locked(path.parent, f"{path.name}.setup"):
+    with publish.locked(cached("sysroots"), f"{path.name}.setup"):
         if (found := _found(path)) is not None:  # another process was faster
             return found
         announce(
-            "setting up the emulated arm64 system once: Debian's Python and onnxruntime "
-            f"{runtime}, about 60 MB from Debian's archive and PyPI"
+            f"the emulated arm64 system is {state}; setting it up once: Debian's Python and "
+            f"onnxruntime {runtime}, about 60 MB from Debian's archive and the package index"
         )
         with publish.folder(path) as stage:
             _build(runtime, stage)
@@ -114,6 +132,13 @@ def _build(runtime: str, stage: Path) -> None:
     root = stage / "root"
     with tempfile.TemporaryDirectory(prefix="edgepack-apt-") as work:
         packages = unpack(PACKAGES, "arm64", Path(work), root)
+    if not (root / f"usr/bin/python{PYTHON}").exists():
+        raise HostError(
+            "E309",
+            f"the emulated arm64 system needs Python {PYTHON}, which Debian 12 has",
+            why="the archives that this machine is configured for have another one",
+            fix="run edgepack in a Debian 12 container, or verify on a real device",
+        )
     wheels = (f"onnxruntime=={runtime}", *WHEELS[runtime])
     _install(wheels, root / SITE)
     for part in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
@@ -141,9 +166,11 @@ def _compile(root: Path) -> None:
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON:
         return
     command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    command += ["-s", str(root), "-p", "/"]  # a stage's name must not stay in the files
     folders = [str(root / f"usr/lib/python{PYTHON}"), str(root / SITE)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
     # Some packages hold files for other versions of Python, which do not compile; none is imported.
-    subprocess.run([*command, *folders], capture_output=True, check=False)
+    subprocess.run([*command, *folders], env=environment, capture_output=True, check=False)
 
 
 def _digests(root: Path) -> dict[str, str]:

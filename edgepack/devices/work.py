@@ -1,22 +1,45 @@
-"""Asks a channel for work: the one place that speaks to the agent in job mode."""
+"""Asks a channel for work: the one place that speaks to the agent in job mode.
+
+A device is not trusted. What it sends is held against a strict schema, and the sizes that follow
+from it, before any of it is used; its words are stripped of what a terminal would obey.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import signal
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, ValidationError
 
 from edgepack.devices import Answer, Channel, DeviceFailure, Job, Outcome
+from edgepack.errors import HostError
+from edgepack.types import DType, Frozen
 
 AGENT = Path(__file__).parent / "agent.py"
 MOST_RESULT, MOST_OUTPUT = 1 << 24, 1 << 31
-"""Bytes that a device's result.json and outputs.bin may have; a device is not trusted."""
-_SIGNALS = {4: "illegal-instruction", 6: "crash", 7: "crash", 8: "crash", 9: "crash", 11: "crash"}
+"""Bytes that a device's result.json and outputs.bin may have."""
+_Size = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+
+class _Tensor(Frozen):
+    name: str
+    dtype: DType
+    shape: tuple[_Size, ...]
+    bytes: _Size
+
+
+class _Result(Frozen):
+    """result.json, as `agent.py` writes it."""
+
+    runtime: Annotated[str, Field(pattern=r"^[ -~]{1,80}$")]
+    vectors: tuple[tuple[_Tensor, ...], ...]
+    latency_ns: tuple[_Size, ...]
+    memory_bytes: _Size
 
 
 def execute(channel: Channel, job: Job) -> Answer:
@@ -24,7 +47,7 @@ def execute(channel: Channel, job: Job) -> Answer:
 
     Raises:
         DeviceFailure: when the agent crashes, misses its deadline, or answers nonsense.
-        HostError: when the device cannot be reached.
+        HostError: when the device cannot be reached; E310 where it has no working runtime.
     """
     with tempfile.TemporaryDirectory(prefix="edgepack-job-") as work:
         folder = Path(work)
@@ -33,12 +56,12 @@ def execute(channel: Channel, job: Job) -> Answer:
         channel.push({"agent.py": AGENT, "model.onnx": job.model, **files})
         outcome = channel.run(["job"], seconds=job.seconds, counted=job.count)
         if outcome.status != 0:
-            raise _broken(outcome)
+            raise _broken(channel, outcome)
         for name, most in (("result.json", MOST_RESULT), ("outputs.bin", MOST_OUTPUT)):
             channel.pull(name, folder / name)
             if (folder / name).stat().st_size > most:
                 raise DeviceFailure("error", f"the device's {name} is too large")
-        return _answer(job, outcome, folder)
+        return _answer(channel, job, outcome, folder)
 
 
 def _write(job: Job, folder: Path) -> None:
@@ -64,52 +87,75 @@ def _describe(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"name": name, "dtype": array.dtype.name, "shape": shape, "bytes": size}
 
 
-def _answer(job: Job, outcome: Outcome, folder: Path) -> Answer:
+def _answer(channel: Channel, job: Job, outcome: Outcome, folder: Path) -> Answer:
     try:
-        told = json.loads((folder / "result.json").read_bytes())
-        outputs = _outputs(told["vectors"], (folder / "outputs.bin").read_bytes())
+        told = _Result.model_validate_json((folder / "result.json").read_bytes(), strict=True)
+        outputs = _outputs(told, (folder / "outputs.bin").read_bytes())
         if len(outputs) != len(job.vectors):
             raise ValueError(f"{len(outputs)} answers to {len(job.vectors)} vectors")
-        runtime, memory = str(told["runtime"])[:80], int(told["memory_bytes"])
-        latency = tuple(int(value) for value in told["latency_ns"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise DeviceFailure("error", f"its answer is nonsense: {problem}") from problem
+        if len(told.latency_ns) != job.rounds:
+            raise ValueError(f"{len(told.latency_ns)} latencies of {job.rounds} rounds")
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DeviceFailure(
+            "error", _tame(f"its answer is nonsense: {where}: {first['msg']}"[:500])
+        ) from problem
+    except ValueError as problem:
+        raise DeviceFailure("error", _tame(f"its answer is nonsense: {problem}"[:500])) from problem
     counts, why = outcome.counts, outcome.not_counted
-    if job.count and counts and len(counts) < 2:
-        counts, why = (), "the agent ended amid its marks"
+    if job.count and not why and len(counts) < 2:
+        why = "the agent ended amid its marks" if channel.counts else f"{channel.name} cannot count"
     return Answer(
-        runtime=runtime,
+        runtime=told.runtime,
         outputs=outputs,
-        instructions=min(counts[1:]) - counts[0] if counts else None,
+        instructions=min(counts[1:]) - counts[0] if job.count and not why else None,
         not_counted=why,
-        latency_ns=latency,
-        memory_bytes=memory,
+        latency_ns=told.latency_ns,
+        memory_bytes=told.memory_bytes,
     )
 
 
-def _outputs(vectors: Sequence[Sequence[Mapping[str, Any]]], raw: bytes) -> list[dict[str, Any]]:
+def _outputs(told: _Result, raw: bytes) -> list[dict[str, Any]]:
     """Cut the bytes into tensors; every size must fit its shape and none may be left over."""
     place = 0
     outputs: list[dict[str, Any]] = []
-    for tensors in vectors:
-        arrays = {}
+    for tensors in told.vectors:
+        arrays: dict[str, Any] = {}
         for tensor in tensors:
-            dtype, shape = np.dtype(tensor["dtype"]), [int(n) for n in tensor["shape"]]
-            size = math.prod(shape) * dtype.itemsize
-            if dtype.kind not in "biuf" or min(shape, default=0) < 0 or size != tensor["bytes"]:
-                raise ValueError(f"output `{tensor['name']}` is misdescribed")
-            arrays[tensor["name"]] = np.frombuffer(raw[place : place + size], dtype).reshape(shape)
-            place += size
+            if tensor.dtype == "string" or tensor.name in arrays:
+                raise ValueError(f"output `{tensor.name}` holds text or is given twice")
+            dtype = np.dtype(tensor.dtype)
+            if math.prod(tensor.shape) * dtype.itemsize != tensor.bytes:
+                raise ValueError(f"output `{tensor.name}` is misdescribed")
+            piece = raw[place : place + tensor.bytes]
+            arrays[tensor.name] = np.frombuffer(piece, dtype).reshape(tensor.shape)
+            place += tensor.bytes
         outputs.append(arrays)
     if place != len(raw):
         raise ValueError("its outputs are longer or shorter than it says")
     return outputs
 
 
-def _broken(outcome: Outcome) -> DeviceFailure:
+def _broken(channel: Channel, outcome: Outcome) -> DeviceFailure | HostError:
     """Name how the agent ended; shells and qemu report a signal as 128 + n."""
-    signal = -outcome.status if outcome.status < 0 else outcome.status - 128
-    last = "\n".join(outcome.stderr.strip().splitlines()[-3:])
-    if reason := _SIGNALS.get(signal):
-        return DeviceFailure(reason, last or f"signal {signal}")
+    last = _tame("\n".join(outcome.stderr.strip().splitlines()[-3:]))
+    number = -outcome.status if outcome.status < 0 else outcome.status - 128
+    if number in set(signal.Signals):
+        reason = "illegal-instruction" if number == signal.SIGILL else "crash"
+        return DeviceFailure(reason, last or signal.Signals(number).name)
+    final = last.rpartition("\n")[2]
+    if final.startswith(("ImportError:", "ModuleNotFoundError:")):
+        return HostError(
+            "E310",
+            "the device has no working ONNX Runtime",
+            where=channel.name,
+            why=final,
+            fix="install onnxruntime and numpy there; for an emulated one, `edgepack doctor`",
+        )
     return DeviceFailure("error", last or f"exit status {outcome.status}")
+
+
+def _tame(text: str) -> str:
+    """Replace what a terminal would obey; a device's words end up on one."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

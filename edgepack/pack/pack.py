@@ -34,7 +34,7 @@ class Pack(PackPass):
         "features": "isa.features",
         "runtime_package": "runtime.package",
         "runtime_minimum": "runtime.minimum",
-        "runtime_maximum": "runtime.maximum",
+        "runtime_maximum": "runtime.version",
         "threads": "runtime.threads",
         "optimization": "runtime.optimization",
         "providers": "runtime.providers",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from edgepack.errors import UsageError
+from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.gates import Gates
 from edgepack.spec.load import Document, overridden, read, validated
 from edgepack.spec.target import Target
@@ -152,6 +153,21 @@ class Recipe(Frozen):
         recipe._path = path
         recipe._folder = path.resolve().parent if path else Path.cwd()
         return recipe
+
+    def check_gate_tables(self, targets: Collection[str]) -> None:
+        """Refuse limits for a target that does not exist.
+
+        Raises:
+            UsageError: E212.
+        """
+        for name in self.gates.__pydantic_extra__ or {}:
+            if name not in targets:
+                raise UsageError(
+                    "E212",
+                    f"`[gates.{name}]` names no target",
+                    where=self._path.name if self._path else "",
+                    fix=did_you_mean(name, targets),
+                )
 
     def gates_for(self, name: str, target: Target) -> dict[str, Any]:
         """Return the limits for a target: its own defaults, the recipe's, the recipe's for it.

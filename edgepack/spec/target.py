@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.gates import Gates
@@ -31,9 +31,10 @@ class RuntimeTable(Frozen):
     """`[runtime]`: what runs the model there."""
 
     package: str = Field("onnxruntime", description="the runtime's package")
-    version: str = Field(description="the version that verification uses")
+    version: str = Field(
+        description="the version that verification uses, and the newest that the artifact names"
+    )
     minimum: str = Field(description="the oldest version that loads the artifact")
-    maximum: str = Field(description="the newest version that was verified")
     providers: tuple[str, ...] = Field(
         ("CPUExecutionProvider",), description="execution providers, in order of preference"
     )
@@ -70,12 +71,19 @@ class Target(Frozen):
 
     description: str = Field(description="one line for `edgepack targets`")
     extends: str | None = Field(None, description="a target whose tables this one adds to")
-    verify: tuple[str, ...] = Field(description="channels that a build proves the artifact on")
+    verify: tuple[str, ...] = Field(
+        (), description="channels that a build proves the artifact on [qemu on isa.emulate]"
+    )
     isa: IsaTable
     runtime: RuntimeTable
     quantize: QuantizeTable
     package: PackageTable = PackageTable()
     gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def _verified_somewhere(self) -> Self:
+        channels = self.verify or (f"qemu:{self.isa.emulate}",)
+        return self if self.verify else self.model_copy(update={"verify": channels})
 
 
 def folder() -> Path:

@@ -88,13 +88,13 @@ def _obstacle(isa: Isa, info: DeviceInfo, any_features: bool) -> str:
     if isa.arch != info.arch:
         return (
             f"it is made for {isa.arch} and {info.cpu or 'the device'} is {info.arch}; "
-            f"verify it with `--on qemu:CPU` or `--on ssh://HOST`, naming an {isa.arch} one"
+            f"verify it with `--on qemu:CPU`, naming an {isa.arch} one"
         )
     missing = sorted(set(isa.features) - set(info.features))
     if missing and not any_features:
         return (
             f"{info.cpu or 'the device'} lacks {', '.join(missing)}, which it is made for; "
-            "verify it with `--on qemu:CPU` or `--on ssh://HOST`, naming one that has it"
+            "verify it on a machine that has it"
         )
     return ""
 

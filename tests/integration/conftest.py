@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import edgepack.build as api
+from edgepack.build.run import execute
 from edgepack.publish import cache_root
 
 
@@ -58,4 +59,4 @@ def build(tmp_path: Path, model: str, *targets: str, **rest):
     """Build and return the report and the folder that holds the artifacts."""
     out = tmp_path / "dist"
     request = api.Request(model=model, targets=targets, **rest)
-    return api.execute(api.prepare(request), out=out), out
+    return execute(api.prepare(request), out=out), out
