@@ -13,9 +13,9 @@ from typing import Any
 __version__ = version("edgepack")
 
 _LAZY = {
-    "build": "edgepack.build:build",
-    "verify": "edgepack.build.use:verify",
-    "load": "edgepack.build.use:load",
+    "build": "edgepack.api:build",
+    "verify": "edgepack.api.use:verify",
+    "load": "edgepack.api.use:load",
     "Report": "edgepack.report:Report",
 }
 __all__ = ["Report", "__version__", "build", "load", "verify"]

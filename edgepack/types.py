@@ -80,7 +80,7 @@ class Tolerance(Frozen):
     Attributes:
         exact: every byte must agree; the other fields are not looked at.
         relative: largest absolute difference over the largest golden magnitude of that output.
-        cosine: smallest mean over the vectors of the cosine per vector (see `verify.device`).
+        cosine: smallest mean over the vectors of the cosine per vector (see `proof.device`).
     """
 
     exact: bool

@@ -32,7 +32,7 @@ def command(
     On a real device the figure is a latency; under emulation it is counted instructions, and never
     a time.
     """
-    from edgepack.build.use import bench
+    from edgepack.api.use import bench
 
     with options.progress(quiet, verbose) as events:
         report = bench(

@@ -10,7 +10,7 @@ import click
 from edgepack.cli import options
 
 if TYPE_CHECKING:
-    from edgepack.build import Request
+    from edgepack.api import Request
 
 
 @click.command("build")
@@ -47,8 +47,8 @@ def command(
     MODEL is a transformers folder, torch:FILE.py:FACTORY, an .onnx file or builtin:digits; without
     it the recipe edgepack.toml of this folder is built.
     """
-    from edgepack.build import prepare
-    from edgepack.build.run import execute
+    from edgepack.api import prepare
+    from edgepack.api.run import execute
 
     work = prepare(request)
     with options.progress(quiet, verbose) as events:

@@ -36,8 +36,8 @@ def command(
 
     The device is an emulated Cortex-A72; its system is set up on the first run.
     """
-    from edgepack.build import Request, prepare
-    from edgepack.build.run import execute
+    from edgepack.api import Request, prepare
+    from edgepack.api.run import execute
 
     work = prepare(Request(model="builtin:digits", targets=targets, overrides=(STEPS,)))
     with options.progress(quiet, verbose) as events:

@@ -19,7 +19,7 @@ def command(fix: str | None, style: str, offline: bool) -> int:
     """Tell what this machine lacks, what that costs, and the command that mends it."""
     import json
 
-    from edgepack.build.doctor import examine, mend
+    from edgepack.api.doctor import examine, mend
 
     if fix:
         mend(offline=offline, announce=lambda text: click.echo(text, err=True))

@@ -54,7 +54,7 @@ def model_options(function: F) -> Option[Any]:
 
     @wraps(function)
     def collected(**given: Any) -> Any:
-        from edgepack.build import Request
+        from edgepack.api import Request
 
         asked = {name: given.pop(name) for name in Request.__dataclass_fields__}
         return function(request=Request(**asked), **given)

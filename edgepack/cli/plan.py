@@ -10,7 +10,7 @@ import click
 from edgepack.cli import options
 
 if TYPE_CHECKING:
-    from edgepack.build import Request
+    from edgepack.api import Request
 
 
 @click.command("plan")
@@ -20,7 +20,7 @@ def command(request: Request, style: str) -> None:
     """Show what a build would do: every pass with its effective options, per target."""
     from rich.console import Console
 
-    from edgepack.build import prepare
+    from edgepack.api import prepare
     from edgepack.cli import render
 
     work = prepare(request)

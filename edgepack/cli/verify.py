@@ -32,7 +32,7 @@ def command(
     verbose: bool,
 ) -> int:
     """Check every byte of ARTIFACT, then run its golden vectors on each device."""
-    from edgepack.build.use import verify
+    from edgepack.api.use import verify
 
     with options.progress(quiet, verbose) as events:
         report = verify(

@@ -52,7 +52,7 @@ def open_session(model: str, settings: dict[str, Any]) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = LEVELS[settings["optimization"]]
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised; a log would only say it twice
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for key, value in settings["entries"].items():
         options.add_session_config_entry(key, value)
@@ -180,7 +180,8 @@ if __name__ == "__main__":
         try:
             job()
         except Exception as problem:  # noqa: BLE001  whatever was raised is the answer
-            sys.exit(f"{type(problem).__name__}: {problem}")
+            words = " ".join(str(problem).split())
+            sys.exit(f"{type(problem).__name__}: {words}")
         sys.exit()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not land among the answers

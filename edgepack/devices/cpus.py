@@ -67,5 +67,5 @@ CPUS = {
     )
 }
 """What qemu 7.2 knows and an artifact is proven on. ``max`` is left out: on 7.2 it computes dynamic
-int8 wrongly and says nothing."""
+int8 wrongly and says nothing. So is ``a64fx``: the runtime crashes there as it is imported."""
 USUAL = "cortex-a72"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgepack.errors import HostError
 
-NEEDED = ("apt-get", "dpkg-deb", "tar")
+NEEDED = ("apt-get", "dpkg-deb")
 SECONDS = 900
 
 
@@ -154,4 +154,4 @@ def _release() -> dict[str, str]:
     except OSError:
         return {}
     pairs = (line.partition("=") for line in text.splitlines())
-    return {key: value.strip('"') for key, _, value in pairs}
+    return {key: value.strip("\"'") for key, _, value in pairs}

@@ -31,7 +31,10 @@ class JobFolder:
     def push(self, files: Mapping[str, Path]) -> None:
         """Copy files in, under plain names; what an earlier job left is gone."""
         for old in self.path.iterdir():
-            old.unlink()
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
         for name, source in files.items():
             shutil.copyfile(source, self.path / name)
 

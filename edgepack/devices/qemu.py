@@ -31,7 +31,7 @@ GUEST = {
 
 
 EXPECTED = "warning: TCG doesn't support requested feature"
-"""What qemu says of every x86 processor: of transactions and a supervisor's features, never used."""
+"""What qemu says of every x86 processor: of transactions and a supervisor's features, unused."""
 
 
 class Qemu:

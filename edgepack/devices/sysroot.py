@@ -6,21 +6,23 @@ CACHE/sysroots/arm64-RUNTIME/seal.json  packages, wheels, and the SHA-256 of eve
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from edgepack import publish
 from edgepack.devices.cpus import Cpu
 from edgepack.devices.debian import require_debian, unpack
 from edgepack.errors import HostError
-from edgepack.types import canonical_json, digest_of, file_digest
+from edgepack.types import Frozen, canonical_json, digest_of, file_digest
 
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgcc-s1", "libc-bin")
 WHEELS = {
@@ -31,6 +33,14 @@ PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux201
 PYTHON = "3.11"
 SITE = "opt/site"
 FIX = "edgepack doctor --fix arm64"
+
+
+class _Seal(Frozen):
+    """seal.json: what a system was made from, and the SHA-256 of each file in it."""
+
+    packages: tuple[str, ...]
+    wheels: tuple[str, ...]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,16 @@ class Sysroot:
 
 
 def cached(name: str) -> Path:
-    """Return a private folder of the cache, made where it is missing."""
+    """Return a private folder of the cache, made where it is missing.
+
+    Raises:
+        HostError: E320 when it cannot be made or written.
+    """
     path = publish.cache_root() / name
-    try:
+    with suppress(OSError):  # the check names it
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as problem:
-        raise HostError(
-            "E312",
-            "the cache cannot be written",
-            where=str(path),
-            why=problem.strerror or str(problem),
-            fix="set EDGEPACK_CACHE to a folder of yours",
-        ) from problem
+    publish.check_folder(path)
     return path
 
 
@@ -132,7 +139,8 @@ def _build(runtime: str, stage: Path) -> None:
     root = stage / "root"
     with tempfile.TemporaryDirectory(prefix="edgepack-apt-") as work:
         packages = unpack(PACKAGES, "arm64", Path(work), root)
-    if not (root / f"usr/bin/python{PYTHON}").exists():
+    found = {path.name for path in root.glob("usr/bin/python3.*")}
+    if found and f"python{PYTHON}" not in found:
         raise HostError(
             "E309",
             f"the emulated arm64 system needs Python {PYTHON}, which Debian 12 has",
@@ -144,8 +152,8 @@ def _build(runtime: str, stage: Path) -> None:
     for part in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / part, ignore_errors=True)
     _compile(root)
-    seal = {"packages": packages, "wheels": wheels, "files": _digests(root)}
-    (stage / "seal.json").write_bytes(canonical_json(seal))
+    seal = _Seal(packages=tuple(packages), wheels=wheels, files=_digests(root))
+    (stage / "seal.json").write_bytes(canonical_json(seal.model_dump(mode="json")))
 
 
 def _install(wheels: tuple[str, ...], site: Path) -> None:
@@ -180,10 +188,9 @@ def _digests(root: Path) -> dict[str, str]:
 
 def _seal(path: Path) -> dict[str, str] | None:
     try:
-        files: dict[str, str] = json.loads((path / "seal.json").read_bytes())["files"]
-    except (OSError, ValueError, KeyError):
+        return _Seal.model_validate_json((path / "seal.json").read_bytes()).files
+    except (OSError, ValidationError):
         return None
-    return files
 
 
 def _found(path: Path) -> Sysroot | None:

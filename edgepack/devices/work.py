@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from edgepack.types import DType, Frozen
 AGENT = Path(__file__).parent / "agent.py"
 MOST_RESULT, MOST_OUTPUT = 1 << 24, 1 << 31
 """Bytes that a device's result.json and outputs.bin may have."""
+_SIGNALS = {4: "illegal-instruction", 6: "crash", 7: "crash", 8: "crash", 9: "crash", 11: "crash"}
 _Size = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 
@@ -51,7 +51,8 @@ def execute(channel: Channel, job: Job) -> Answer:
     """
     with tempfile.TemporaryDirectory(prefix="edgepack-job-") as work:
         folder = Path(work)
-        _write(job, folder)
+        rounds = job.rounds if channel.real_clock else 0
+        _write(job, rounds, folder)
         files = {name: folder / name for name in ("job.json", "inputs.bin")}
         channel.push({"agent.py": AGENT, "model.onnx": job.model, **files})
         outcome = channel.run(["job"], seconds=job.seconds, counted=job.count)
@@ -61,14 +62,15 @@ def execute(channel: Channel, job: Job) -> Answer:
             channel.pull(name, folder / name)
             if (folder / name).stat().st_size > most:
                 raise DeviceFailure("error", f"the device's {name} is too large")
-        return _answer(channel, job, outcome, folder)
+        told, outputs = _read(job, rounds, folder)
+        return _answer(channel, job, outcome, told, outputs)
 
 
-def _write(job: Job, folder: Path) -> None:
+def _write(job: Job, rounds: int, folder: Path) -> None:
     with (folder / "inputs.bin").open("wb") as stream:
         vectors = []
         for inputs in job.vectors:
-            arrays = {name: np.asarray(array, order="C") for name, array in inputs.items()}
+            arrays = {name: _dense(array) for name, array in inputs.items()}
             vectors.append([_describe(name, array) for name, array in arrays.items()])
             for array in arrays.values():
                 stream.write(array.tobytes())
@@ -77,9 +79,14 @@ def _write(job: Job, folder: Path) -> None:
         "session": job.session.model_dump(mode="json"),
         "vectors": vectors,
         "count": job.count,
-        "rounds": job.rounds,
+        "rounds": rounds,
     }
     (folder / "job.json").write_text(json.dumps(task))
+
+
+def _dense(array: Any) -> np.ndarray[Any, Any]:
+    plain = np.asarray(array)
+    return np.asarray(plain, plain.dtype.newbyteorder("<"), order="C")
 
 
 def _describe(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -87,22 +94,31 @@ def _describe(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"name": name, "dtype": array.dtype.name, "shape": shape, "bytes": size}
 
 
-def _answer(channel: Channel, job: Job, outcome: Outcome, folder: Path) -> Answer:
+def _read(job: Job, rounds: int, folder: Path) -> tuple[_Result, list[dict[str, Any]]]:
+    """Read what the device left; whatever is wrong with it is the device's failure."""
     try:
         told = _Result.model_validate_json((folder / "result.json").read_bytes(), strict=True)
         outputs = _outputs(told, (folder / "outputs.bin").read_bytes())
         if len(outputs) != len(job.vectors):
             raise ValueError(f"{len(outputs)} answers to {len(job.vectors)} vectors")
-        if len(told.latency_ns) != job.rounds:
-            raise ValueError(f"{len(told.latency_ns)} latencies of {job.rounds} rounds")
+        if len(told.latency_ns) != rounds:
+            raise ValueError(f"{len(told.latency_ns)} latencies of {rounds} rounds")
     except ValidationError as problem:
         first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DeviceFailure(
-            "error", _tame(f"its answer is nonsense: {where}: {first['msg']}"[:500])
-        ) from problem
+        place = ".".join(str(part) for part in first["loc"])
+        raise _nonsense(f"{place}: {first['msg']}") from problem
     except ValueError as problem:
-        raise DeviceFailure("error", _tame(f"its answer is nonsense: {problem}"[:500])) from problem
+        raise _nonsense(str(problem)) from problem
+    return told, outputs
+
+
+def _nonsense(why: str) -> DeviceFailure:
+    return DeviceFailure("error", f"its answer is nonsense: {_tame(why)[:400]}")
+
+
+def _answer(
+    channel: Channel, job: Job, outcome: Outcome, told: _Result, outputs: list[dict[str, Any]]
+) -> Answer:
     counts, why = outcome.counts, outcome.not_counted
     if job.count and not why and len(counts) < 2:
         why = "the agent ended amid its marks" if channel.counts else f"{channel.name} cannot count"
@@ -139,11 +155,11 @@ def _outputs(told: _Result, raw: bytes) -> list[dict[str, Any]]:
 
 def _broken(channel: Channel, outcome: Outcome) -> DeviceFailure | HostError:
     """Name how the agent ended; shells and qemu report a signal as 128 + n."""
-    last = _tame("\n".join(outcome.stderr.strip().splitlines()[-3:]))
+    said = outcome.stderr.rstrip().splitlines()[-3:]
+    last = _tame("\n".join(said))
     number = -outcome.status if outcome.status < 0 else outcome.status - 128
-    if number in set(signal.Signals):
-        reason = "illegal-instruction" if number == signal.SIGILL else "crash"
-        return DeviceFailure(reason, last or signal.Signals(number).name)
+    if reason := _SIGNALS.get(number):
+        return DeviceFailure(reason, last or f"signal {number}")
     final = last.rpartition("\n")[2]
     if final.startswith(("ImportError:", "ModuleNotFoundError:")):
         return HostError(

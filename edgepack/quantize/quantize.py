@@ -43,6 +43,7 @@ class Quantize(GraphPass):
     from_target: ClassVar[dict[str, str]] = {
         "schemes": "quantize.schemes",
         "weight_type": "quantize.weight_type",
+        "dynamic_weight_type": "quantize.dynamic_weight_type",
         "activation_type": "quantize.activation_type",
         "per_channel": "quantize.per_channel",
         "reduce_range": "quantize.reduce_range",
@@ -56,7 +57,12 @@ class Quantize(GraphPass):
         ("w8a8-static", "w8-dynamic", "float"),
         description="what `auto` considers, in order of preference",
     )
-    weight_type: Literal["s8", "u8"] = Field("s8", description="signed or unsigned bytes")
+    weight_type: Literal["s8", "u8"] = Field(
+        "s8", description="signed or unsigned bytes, for `w8a8-static`"
+    )
+    dynamic_weight_type: Literal["s8", "u8"] = Field(
+        "s8", description="signed or unsigned bytes, for `w8-dynamic`"
+    )
     activation_type: Literal["s8", "u8"] = Field(
         "u8", description="signed or unsigned bytes, for `w8a8-static`"
     )
@@ -64,7 +70,8 @@ class Quantize(GraphPass):
         True, description="one scale for every output channel of a weight instead of one for all"
     )
     reduce_range: bool = Field(
-        False, description="7 bits for weights, for processors whose 16-bit sums would saturate"
+        False,
+        description="7 bits for signed weights, for processors whose 16-bit sums would saturate",
     )
     saturates: bool = Field(
         False, description="the target has such processors; an unsafe result is refused"
@@ -124,9 +131,9 @@ class Quantize(GraphPass):
         quantize_dynamic(
             proto,
             plan,
-            signed=self.weight_type == "s8",
+            signed=self.dynamic_weight_type == "s8",
             per_channel=self.per_channel,
-            narrow=self.reduce_range,
+            narrow=self.reduce_range and self.dynamic_weight_type == "s8",
         )
         quantize_embeddings(proto, tables)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +49,7 @@ class DigitsSamples:
     @property
     def digest(self) -> str:
         """SHA-256 over the split and the package that holds the pictures."""
-        return digest_of("digits", self.split, list(RANGES[self.split]), version("scikit-learn"))
+        return digest_of("digits", self.split, list(RANGES[self.split]), _package())
 
     def __len__(self) -> int:
         first, last = RANGES[self.split]
@@ -59,6 +59,14 @@ class DigitsSamples:
         images, labels = pictures()
         for place in range(*RANGES[self.split]):
             yield Sample(({INPUT.name: images[place : place + 1]},), int(labels[place]))
+
+
+def _package() -> str:
+    """Return the version of the package that holds the pictures; nothing where it is missing."""
+    try:
+        return version("scikit-learn")
+    except PackageNotFoundError:
+        return ""
 
 
 class DigitsSource:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgepack.child import ChildError, Limits, call
-from edgepack.errors import ModelError
+from edgepack.errors import ModelError, UsageError
 from edgepack.types import Asset, Samples, Split, digest_of, file_digest
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class OnnxSource:
         limits: of the child that reads it.
 
     Raises:
-        ModelError: E412 when there is no such file.
+        UsageError: E268 when there is no such file.
     """
 
     gives: Literal["model", "graph"] = "graph"
@@ -36,8 +36,8 @@ class OnnxSource:
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         if not path.is_file() or path.stat().st_size == 0:
-            raise ModelError(
-                "E412", f"there is no model in {path}", fix="name an .onnx file that is there"
+            raise UsageError(
+                "E268", f"there is no model in {path.name}", fix="name an .onnx file that is there"
             )
         self.path = path
         self.name = path.stem

@@ -173,7 +173,7 @@ class Recipe(Frozen):
         """Return the limits for a target: its own defaults, the recipe's, the recipe's for it.
 
         Returns:
-            The fields of `verify.budget.Limits`; `asked` names those that the recipe sets.
+            The fields of `proof.budget.Limits`; `asked` names those that the recipe sets.
         """
         written = Gates.model_validate(self.gates.model_dump(include=set(Gates.model_fields)))
         special = (self.gates.__pydantic_extra__ or {}).get(name, Gates())

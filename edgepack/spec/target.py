@@ -53,10 +53,13 @@ class QuantizeTable(Frozen):
     schemes: tuple[Literal["w8a8-static", "w8-dynamic", "float"], ...] = Field(
         description="in order of preference"
     )
-    weight_type: Literal["s8", "u8"] = Field("s8", description="signedness of weights")
+    weight_type: Literal["s8", "u8"] = Field("s8", description="signedness of static weights")
+    dynamic_weight_type: Literal["s8", "u8"] = Field(
+        "s8", description="signedness of dynamic weights"
+    )
     activation_type: Literal["s8", "u8"] = Field("u8", description="signedness of activations")
     per_channel: bool = Field(True, description="one scale per output channel")
-    reduce_range: bool = Field(False, description="7-bit weights")
+    reduce_range: bool = Field(False, description="7 bits for signed weights")
 
 
 class PackageTable(Frozen):

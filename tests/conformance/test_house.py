@@ -107,3 +107,8 @@ def test_help_answers_as_fast_as_click_itself():
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_package_hides_a_function_of_the_interface():
+    inside = {path.stem for path in ROOT.iterdir()}
+    assert inside & set(edgepack.__all__) == set()

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-import edgepack.build as api
-from edgepack.build.run import execute
+import edgepack.api as api
+from edgepack.api.run import execute
 from edgepack.publish import cache_root
 
 

@@ -92,7 +92,7 @@ def test_the_verbs_on_an_artifact(tmp_path, onnx_file):
         (["build", "builtin:digits", "--tarkget", "arm64"], 2, "--target"),
         (["verfy"], 2, "did you mean `verify`"),
         (["verify", "net.onnx"], 6, "error[E6"),
-        (["build", "net.onnx", "-t", "x86", "--on", "qemu:cortex-a27"], 2, "cortex-a72"),
+        (["build", "net.onnx", "-t", "x86", "--on", "qemu:cortex-a27"], 2, "did you mean"),
         (
             ["build", "net.onnx", "-t", "x86", "--set", 'gates.size="1 kB"', "--on", "local"],
             1,
@@ -147,6 +147,8 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_build_goes_on(tmp_path)
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A test run in the background hands down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     for line in running.stderr:

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import edgepack
+from edgepack.api.use import verify
 from edgepack.artifact import Artifact, unpack
-from edgepack.build.use import verify
 from edgepack.cli.demo import STEPS
 
 from .conftest import build

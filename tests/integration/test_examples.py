@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import edgepack.build as api
-from edgepack.build.run import execute
+import edgepack.api as api
+from edgepack.api.run import execute
 
 EXAMPLES = sorted(
     p.parent for p in (Path(__file__).parents[2] / "examples").glob("*/edgepack.toml")

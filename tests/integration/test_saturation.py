@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgepack.build.use import verify
+from edgepack.api.use import verify
 from edgepack.cli.demo import STEPS
 
 from .conftest import build
@@ -11,8 +11,8 @@ from .conftest import build
 @pytest.fixture
 def made_for_vnni(tmp_path):
     """An artifact of u8 x s8 products over the whole range; not written unless forced."""
-    import edgepack.build as api
-    from edgepack.build.run import execute
+    import edgepack.api as api
+    from edgepack.api.run import execute
 
     request = api.Request(model="builtin:digits", targets=("x86-vnni",), overrides=(STEPS,))
     execute(api.prepare(request), out=tmp_path, force=True)

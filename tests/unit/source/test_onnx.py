@@ -6,7 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepack.base import Context
 from edgepack.child import Limits
-from edgepack.errors import ModelError
+from edgepack.errors import ModelError, UsageError
 from edgepack.source.onnx import OnnxSource
 
 
@@ -102,9 +102,9 @@ def test_files_beside_a_model_that_has_no_external_weights_do_not_matter(write, 
 def test_nothing_to_load_is_an_error(tmp_path, name):
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(ModelError, match=name) as caught:
+    with pytest.raises(UsageError, match=name) as caught:
         OnnxSource(tmp_path / name)
-    assert caught.value.code == "E412"
+    assert caught.value.code == "E268"
 
 
 def test_a_file_that_takes_too_long_is_an_error(write, context):

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from edgepack.errors import MeasurementError
+from edgepack.proof.accuracy import Measured, evaluate
 from edgepack.types import SessionSettings
-from edgepack.verify.accuracy import Measured, evaluate
 
 
 class Recording:

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack import __version__, publish
+from edgepack.api.chain import Chain, Node, versions
+from edgepack.api.inputs import open_splits
+from edgepack.api.prove import Prover, environment
 from edgepack.base import Events, Silent
-from edgepack.build.chain import Chain, Node, versions
-from edgepack.build.inputs import open_splits
-from edgepack.build.prove import Prover, environment
 from edgepack.cache import Cache
 from edgepack.data import Metric as DataMetric
 from edgepack.data import resolve
 from edgepack.devices.open import open_channel
 from edgepack.plan import Plan
+from edgepack.proof.accuracy import Measured, evaluate
+from edgepack.proof.budget import Limits, Measurements, judge
+from edgepack.proof.fidelity import Fidelity, compare
 from edgepack.report import Candidate, Metric, Report, TargetReport, worst
 from edgepack.types import EXACT_INT8, Samples, SessionSettings, digest_of
-from edgepack.verify.accuracy import Measured, evaluate
-from edgepack.verify.budget import Limits, Measurements, judge
-from edgepack.verify.fidelity import Fidelity, compare
 
 if TYPE_CHECKING:
-    from edgepack.build import Work
+    from edgepack.api import Work
 
 SETTINGS = SessionSettings(entries=EXACT_INT8)
 """How this machine loads a graph to score it: exact, so that the score is the target's."""

@@ -10,17 +10,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edgepack import __version__, publish
+from edgepack.api.prove import Prover, environment, interleaved, usual_channels
 from edgepack.artifact import Artifact
 from edgepack.artifact.format import MODEL
 from edgepack.base import Events, Silent
-from edgepack.build.prove import Prover, environment, interleaved, usual_channels
 from edgepack.cache import Cache
 from edgepack.data import open_data, resolve
 from edgepack.errors import UsageError
 from edgepack.graph.runner import ChildRunner
+from edgepack.proof.accuracy import evaluate
+from edgepack.proof.budget import Limits, Measurements, judge
 from edgepack.report import Device, Metric, Report, TargetReport, worst
-from edgepack.verify.accuracy import evaluate
-from edgepack.verify.budget import Limits, Measurements, judge
 
 if TYPE_CHECKING:
     from edgepack.types import Array, Tensors

@@ -2,10 +2,10 @@ from itertools import product
 
 import pytest
 
+from edgepack.proof.budget import Limits, Measurements, judge
+from edgepack.proof.fidelity import Fidelity
 from edgepack.report import Device, Metric, worst
 from edgepack.types import Tolerance
-from edgepack.verify.budget import Limits, Measurements, judge
-from edgepack.verify.fidelity import Fidelity
 
 LOOSE = Tolerance(exact=False, relative=1e-3, cosine=0.999)
 RIGHT = Device(on="qemu:a72", verdict="pass", exact=True, difference=0.0, instructions=500)

@@ -10,7 +10,7 @@ from edgepack.data import Sentences, generate, open_data
 from edgepack.types import SPLITS, Sample, Samples, Split, TensorSpec, digest_of
 
 if TYPE_CHECKING:
-    from edgepack.build import Work
+    from edgepack.api import Work
 
 GENERATED = 16
 """Made-up samples where there is no data: enough for golden vectors and a comparison."""

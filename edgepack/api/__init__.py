@@ -81,7 +81,7 @@ def build(
     offline: bool = False,
 ) -> Report:
     """Build a model or a recipe for its targets; the same as the command of that name."""
-    from edgepack.build.run import execute
+    from edgepack.api.run import execute
 
     request = Request(model, recipe, targets, data, metric, task, overrides)
     return execute(prepare(request), out=out, on=on, offline=offline)

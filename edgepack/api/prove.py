@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from edgepack.api.chain import versions
 from edgepack.base import Events
-from edgepack.build.chain import versions
 from edgepack.cache import Cache
 from edgepack.devices.open import open_channel
 from edgepack.errors import EdgepackError, HostError, UsageError
+from edgepack.proof.device import prove
 from edgepack.report import Device
 from edgepack.spec.target import load_target
 from edgepack.types import digest_of
-from edgepack.verify.device import prove
 
 if TYPE_CHECKING:
     from edgepack.artifact import Artifact

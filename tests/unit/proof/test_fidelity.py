@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from edgepack.errors import MeasurementError
+from edgepack.proof.fidelity import compare
 from edgepack.types import SessionSettings
-from edgepack.verify.fidelity import compare
 
 
 def same(inputs):

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from edgepack.proof.fidelity import Fidelity
 from edgepack.report import Device, Gate, Metric, Verdict
 from edgepack.types import Frozen, Tolerance
-from edgepack.verify.fidelity import Fidelity
 
 Number: TypeAlias = int | float
 ROUNDING = 1e-9

@@ -5,9 +5,9 @@ import pytest
 
 from edgepack.devices import Answer, DeviceFailure, DeviceInfo
 from edgepack.errors import HostError
+from edgepack.proof import device as module
+from edgepack.proof.device import prove
 from edgepack.types import SessionSettings, Tolerance
-from edgepack.verify import device as module
-from edgepack.verify.device import prove
 
 EXACT = Tolerance(exact=True)
 LOOSE = Tolerance(exact=False, relative=0.01, cosine=0.9999)

@@ -1,0 +1,71 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from edgepack.cli import render
+from edgepack.report import Report
+
+
+def report(**device):
+    told = {"on": "qemu:cortex-a72", "verdict": "pass", "vectors": 8, "exact": True, **device}
+    target = {
+        "target": "arm64",
+        "verdict": told["verdict"],
+        "artifact": "dist/net-arm64.edgepack",
+        "sha256": "ab" * 32,
+        "bytes": 89_477,
+        "float_bytes": 971_944,
+        "scheme": "w8a8-static",
+        "steps": [{"pass": "prune", "seconds": 1.25, "after": {"parameters": 61594}}],
+        "metric": {"name": "accuracy", "before": 99.17, "after": 99.44, "samples": 360},
+        "gates": [{"name": "size", "value": 89477, "limit": None, "verdict": "pass", "why": "a|b"}],
+        "devices": [told],
+    }
+    return Report.model_validate(
+        {"edgepack": "0", "name": "net", "verdict": told["verdict"], "targets": [target]}
+    )
+
+
+def written(given):
+    stream = io.StringIO()
+    render.text(given, Console(file=stream, width=160, color_system=None))
+    return stream.getvalue()
+
+
+def test_a_person_reads_sizes_scores_and_verdicts():
+    text = written(report(instructions=384_487))
+    assert "89.5 kB (float 972 kB, 10.9x smaller)" in text
+    assert "accuracy 99.44 (before 99.17) on 360 samples" in text
+    assert "bit-exact on 8 vectors; 384,487 instructions counted" in text
+    assert text.rstrip().endswith("verdict: pass")
+
+
+def test_a_reason_stands_beside_what_is_missing():
+    text = written(report(verdict="unverified", vectors=0, exact=None, why="no [network]; fix: x"))
+    assert "no [network]; fix: x" in text
+    assert "not counted: no gcc" in written(report(not_counted="no gcc"))
+
+
+def test_emulated_and_measured_numbers_are_never_mixed():
+    assert "ms measured" not in written(report(instructions=1))
+    assert "p50 1.2 ms measured" in written(report(latency_ms={"p50": 1.2}))
+
+
+def test_markdown_has_a_table_a_part_and_escapes_bars():
+    text = render.markdown(report())
+    assert text.startswith("# net: pass\n")
+    assert "| size | 89,477 | - | pass | a\\|b |" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (True, "yes"), (1234567, "1,234,567"), (0.123456, "0.12346"), ("x", "x")],
+)
+def test_numbers(value, text):
+    assert render.number(value) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(7, "7 B"), (1500, "1.5 kB"), (89_477, "89.5 kB")])
+def test_sizes(count, text):
+    assert render.size(count) == text
