@@ -28,10 +28,8 @@ def command(fix: str | None, style: str, offline: bool) -> int:
         document = [finding.model_dump(mode="json") for finding in found]
         click.echo(json.dumps({"schema": "edgepack.doctor/1", "findings": document}, indent=2))
     else:
-        from rich.console import Console
-
         from edgepack.cli import render
 
         rows = [[f.name, "pass" if f.there else "unverified", f.what, f.fix] for f in found]
-        render.table(["", "", "what", "fix"], rows, Console(highlight=False, soft_wrap=True))
+        render.table(["", "", "what", "fix"], rows, render.console())
     return 0 if all(finding.there for finding in found) else 3

@@ -20,8 +20,6 @@ def command(artifact: Path, style: str) -> None:
     if style == "json":
         click.echo(json.dumps({"sha256": opened.digest, "manifest": manifest}, indent=2))
         return
-    from rich.console import Console
-
     from edgepack.cli import render
 
-    render.manifest_text(opened.digest, manifest, Console(highlight=False, soft_wrap=True))
+    render.manifest_text(opened.digest, manifest, render.console())

@@ -103,14 +103,12 @@ def show(report: Report, style: str, allow_unverified: bool = False) -> int:
     if style == "json":
         click.echo(report.to_json())
     else:
-        from rich.console import Console
-
         from edgepack.cli import render
 
         if style == "markdown":
             click.echo(render.markdown(report), nl=False)
         else:
-            render.text(report, Console(highlight=False, soft_wrap=True))
+            render.text(report, render.console())
     if allow_unverified and report.verdict == "unverified":
         return 0
     return report.status

@@ -25,11 +25,9 @@ def command(name: str | None, style: str) -> None:
     elif style == "markdown":
         click.echo(markdown(classes), nl=False)
     else:
-        from rich.console import Console
-
         from edgepack.cli import render
 
-        console = Console(highlight=False, soft_wrap=True)
+        console = render.console()
         for cls in classes:
             console.print(f"[bold]{cls.name}[/]  {cls.takes} -> {cls.gives}  {_summary(cls)}")
             if name:

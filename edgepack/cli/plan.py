@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 def command(request: Request, style: str) -> None:
     """Show what a build would do: every pass with its effective options, per target."""
-    from rich.console import Console
-
     from edgepack.api import prepare
     from edgepack.cli import render
 
@@ -29,4 +27,4 @@ def command(request: Request, style: str) -> None:
         click.echo(json.dumps({"schema": "edgepack.plan/1", "plans": document}, indent=2))
         return
     for plan in work.plans:
-        render.plan_text(plan, Console(highlight=False, soft_wrap=True))
+        render.plan_text(plan, render.console())

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,7 +32,7 @@ class Terminal:
     """
 
     def __init__(self, verbosity: int = 0) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = render.console(stderr=True)
         self._verbosity = verbosity
         self._began: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}

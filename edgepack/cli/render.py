@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 COLOUR = {"pass": "green", "fail": "red", "invalid": "magenta", "unverified": "yellow"}
 Row = Sequence[str]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return where text goes: as wide as the terminal, or 110 columns in a file or a log."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = 110
+    return made
 
 
 def size(count: int) -> str:

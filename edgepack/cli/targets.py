@@ -18,11 +18,9 @@ def command(name: str | None, style: str) -> None:
     if style == "json":
         click.echo(json.dumps({n: t.model_dump(mode="json") for n, t in found.items()}, indent=2))
         return
-    from rich.console import Console
-
     from edgepack.cli import render
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = render.console()
     if name:
         render.tree(found[name].model_dump(mode="json"), console)
     else:

@@ -36,7 +36,7 @@ class Cpu(Frozen):
 
 
 def _arm(name: str, part: int, words: tuple[str, ...], implementer: int = 0x41) -> Cpu:
-    features = tuple(word for word in ("fp", "asimd", "asimddp", "i8mm") if word in words)
+    features = tuple(word for word in ("asimd", "asimddp", "fp", "i8mm") if word in words)
     return Cpu(
         name=name,
         arch="aarch64",

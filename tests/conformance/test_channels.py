@@ -151,15 +151,16 @@ def test_info_is_complete(story):
     assert info.cpu
     assert info.arch in {"aarch64", "x86_64"}
     assert info.features
-    assert list(info.features) == sorted(set(info.features))
+    assert len(info.features) == len(set(info.features))
     assert len(bytes.fromhex(info.digest)) == 32
     assert info.emulator.startswith("qemu ") if "qemu" in story.name else not info.emulator
 
 
 def test_info_is_of_the_runtime_that_answers(story):
-    own = story.infos[0].arch == platform.machine()
-    assert story.answer.runtime == story.infos[0].runtime
-    assert story.answer.runtime == f"onnxruntime {version('onnxruntime') if own else RUNTIME}"
+    info = story.infos[0]
+    chosen = info.emulator and info.arch == "aarch64"
+    assert info.runtime == f"onnxruntime {RUNTIME if chosen else version('onnxruntime')}"
+    assert story.answer.runtime == info.runtime
 
 
 def test_info_is_stable(story, channel):
@@ -220,7 +221,7 @@ def test_a_refused_model_is_a_finding_that_names_its_cause(channel, unknown):
 
 def test_an_endless_model_misses_its_deadline(channel, endless):
     inputs = {"true": np.array(True), "x": np.ones(1, np.float32)}
-    seconds = 3 if channel.real_clock else 8
+    seconds = 3 if channel.real_clock else 5
     job = Job(model=endless, session=SessionSettings(), vectors=[inputs], seconds=seconds)
     with pytest.raises(DeviceFailure) as caught:
         execute(channel, job)

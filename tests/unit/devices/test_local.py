@@ -45,8 +45,8 @@ def test_its_clock_is_real_and_it_counts_nothing(channel):
     ("text", "cpu", "features"),
     [
         (
-            "processor\t: 0\nmodel name\t: Chip @ 2: fast\nflags\t\t: fpu avx2 avx512_vnni avx_vnni "
-            "amx_int8\n\nprocessor\t: 1\nmodel name\t: Chip @ 2: fast\n"
+            "processor\t: 0\nmodel name\t: Chip @ 2: fast\n"
+            "flags\t\t: fpu avx2 avx512_vnni avx_vnni amx_int8\n\nprocessor\t: 1\nmodel name\t: Chip @ 2: fast\n"
             "flags\t\t: fpu avx2 avx512_vnni avx_vnni amx_int8\n",
             "Chip @ 2: fast",
             ("amx", "avx2", "vnni"),
