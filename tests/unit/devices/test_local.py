@@ -46,7 +46,8 @@ def test_its_clock_is_real_and_it_counts_nothing(channel):
     [
         (
             "processor\t: 0\nmodel name\t: Chip @ 2: fast\n"
-            "flags\t\t: fpu avx2 avx512_vnni avx_vnni amx_int8\n\nprocessor\t: 1\nmodel name\t: Chip @ 2: fast\n"
+            "flags\t\t: fpu avx2 avx512_vnni avx_vnni amx_int8\n\n"
+            "processor\t: 1\nmodel name\t: Chip @ 2: fast\n"
             "flags\t\t: fpu avx2 avx512_vnni avx_vnni amx_int8\n",
             "Chip @ 2: fast",
             ("amx", "avx2", "vnni"),
