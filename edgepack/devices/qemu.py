@@ -33,6 +33,9 @@ GUEST = {
 EXPECTED = "warning: TCG doesn't support requested feature"
 """What qemu says of every x86 processor: of transactions and a supervisor's features, unused."""
 
+ROOT = "root"
+"""The guest's root, within the job's folder."""
+
 
 class Qemu:
     """``qemu[:CPU]``; the processor's name picks the architecture."""
@@ -50,7 +53,6 @@ class Qemu:
         self._cpu = CPUS[name]
         self._opening = opening
         self._folder = JobFolder()
-        self._overlay = JobFolder()
 
     @cached_property
     def _emulator(self) -> emulator.Emulator:
@@ -79,10 +81,11 @@ class Qemu:
         environment = dict(GUEST)
         python = sys.executable
         if self._system is not None:
-            root = self._system.for_cpu(self._cpu, self._overlay.path)
-            options += ["-L", str(root)]
-            environment["PYTHONPATH"] = str(root / sysroot.SITE)
-            python = str(root / f"usr/bin/python{sysroot.PYTHON}")
+            # Paths that the guest sees are the same on every machine: they lie on its stack, and
+            # where the stack begins moves the count.
+            options += ["-L", ROOT, "-0", f"/usr/bin/python{sysroot.PYTHON}"]
+            environment |= {"PYTHONHOME": "/usr", "PYTHONPATH": f"/{sysroot.SITE}"}
+            python = f"{ROOT}/usr/bin/python{sysroot.PYTHON}"
         if self._emulator.libraries:
             options += ["-U", "LD_LIBRARY_PATH"]
         options += [part for key, value in environment.items() for part in ("-E", f"{key}={value}")]
@@ -106,8 +109,12 @@ class Qemu:
         )
 
     def push(self, files: Mapping[str, Path]) -> None:
-        """Copy files into the job's folder."""
+        """Copy files into the job's folder, and lay the guest's root beside them."""
         self._folder.push(files)
+        if self._system is not None:
+            root = self._folder.path / ROOT
+            root.mkdir()
+            self._system.for_cpu(self._cpu, root)
 
     def run(self, arguments: Sequence[str], *, seconds: float, counted: bool = False) -> Outcome:
         """Run the agent under emulation, once more without the plugin where that does not load."""
@@ -148,7 +155,6 @@ class Qemu:
     def close(self) -> None:
         """Remove the job's folders."""
         self._folder.close()
-        self._overlay.close()
 
 
 def _words(problem: HostError) -> str:

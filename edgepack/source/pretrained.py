@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+from optimum.exporters.tasks import TasksManager
 from optimum.utils import (
     DummyTextInputGenerator,
     DummyVisionInputGenerator,
@@ -26,6 +27,7 @@ from edgepack.errors import ModelError
 from edgepack.model import Model
 from edgepack.model.run import repeatable
 from edgepack.source.pooling import Pooling
+from edgepack.source.transformers import TASKS, unsupported
 from edgepack.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -79,6 +81,27 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     return normalize(vector, dim=1) if pooling.normalised else vector
 
 
+def task_of(source: TransformersSource) -> str:
+    """Return the task that the user gave, or the one that optimum knows for the saved class.
+
+    Raises:
+        ModelError: E440 when there is no such class, or its task is not supported.
+    """
+    if source.task:
+        return source.task
+    names = source.config.get("architectures") or ["this model"]
+    saved = getattr(transformers, str(names[0]), None)
+    try:
+        task = str(TasksManager.infer_task_from_model(saved)) if saved else ""
+    except (KeyError, ValueError, RuntimeError):
+        task = ""
+    if not task:
+        raise unsupported(f"the task of `{names[0]}` cannot be told")
+    if task not in TASKS:
+        raise unsupported(f"the task `{task}` is not supported")
+    return task
+
+
 def load(source: TransformersSource, work: Path) -> Model:
     """Return a model with its weights.
 
@@ -86,9 +109,10 @@ def load(source: TransformersSource, work: Path) -> Model:
         ModelError: E441 when weights are missing or damaged, E442 when transformers refuses, E443
             when it takes neither text nor pictures.
     """
+    task = task_of(source)
     folder = _with_safetensors(source.folder, work)
     with _refusing():
-        network, found = CLASSES[source.task].from_pretrained(
+        network, found = CLASSES[task].from_pretrained(
             folder,
             attn_implementation="eager",
             dtype=torch.float32,
@@ -100,22 +124,23 @@ def load(source: TransformersSource, work: Path) -> Model:
     unread = sorted(k for k in found["missing_keys"] if not _dropped(network, k))
     if unread or found["mismatched_keys"]:
         raise _incomplete(unread or sorted(map(str, found["mismatched_keys"])))
-    return _wrap(source, network)
+    return _wrap(source, network, task)
 
 
 def untrained(source: TransformersSource) -> Model:
     """Return a model of the same names and shapes with random weights."""
+    task = task_of(source)
     with _refusing(), repeatable(0):
         config = transformers.AutoConfig.from_pretrained(source.folder, local_files_only=True)
-        network = CLASSES[source.task].from_config(config, attn_implementation="eager")
-    return _wrap(source, network.float())
+        network = CLASSES[task].from_config(config, attn_implementation="eager")
+    return _wrap(source, network.float(), task)
 
 
-def _wrap(source: TransformersSource, network: Any) -> Model:
+def _wrap(source: TransformersSource, network: Any, task: str) -> Model:
     if _drops_pooler(network):
         network.pooler = None
     network.config.use_cache = False
-    answer = "last_hidden_state" if source.task == "feature-extraction" else "logits"
+    answer = "last_hidden_state" if task == "feature-extraction" else "logits"
     specs, example = _inputs(network)
     module = Positional(network, [spec.name for spec in specs], answer, source.pooling)
     name = "sentence_embedding" if source.pooling else answer

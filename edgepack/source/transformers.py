@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from edgepack.base import Context
     from edgepack.model import Model
 
-TASKS = {
-    "text-classification": "ForSequenceClassification",
-    "image-classification": "ForImageClassification",
-    "feature-extraction": "Model",
-}
-"""Tasks that are supported, and how the class that a checkpoint was saved from ends."""
+TASKS = ("feature-extraction", "image-classification", "text-classification")
+"""Tasks that are supported."""
 
 _SETTINGS = (
     "config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json",
@@ -40,6 +36,9 @@ class TransformersSource:
     Args:
         folder: where it was saved.
         task: what it is for, where that cannot be told from ``config.json``.
+
+    Attributes:
+        task: what it is for; None where it is told from the class that was saved, at loading.
 
     Raises:
         ModelError: E438 when the folder is no such model, E439 when it needs code of its own,
@@ -60,9 +59,9 @@ class TransformersSource:
                 raise _remote_code(name)
         if "quantization_config" in self.config:
             raise _unfit(f"{self.name} is already quantised", "its config.json says so")
-        self.task = task or ("feature-extraction" if self.pooling else _task(self.config))
-        if self.task not in TASKS:
-            raise _unsupported(f"the task `{self.task}` is not supported")
+        self.task = task or ("feature-extraction" if self.pooling else None)
+        if self.task not in (*TASKS, None):
+            raise unsupported(f"the task `{self.task}` is not supported")
         self.tokenizer = self.folder if (self.folder / "tokenizer.json").is_file() else None
         travels = _TRAVELS if self.tokenizer else _TRAVELS + _VOCABULARY
         present = [self.folder / name for name in travels if (self.folder / name).is_file()]
@@ -102,15 +101,6 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _task(config: Mapping[str, Any]) -> str:
-    """Tell the task from the class that was saved."""
-    names = config.get("architectures") or [""]
-    for task, ending in TASKS.items():
-        if str(names[0]).endswith(ending):
-            return task
-    raise _unsupported(f"the task of `{names[0] or 'this model'}` cannot be told")
-
-
 def _remote_code(name: str) -> ModelError:
     return ModelError(
         "E439",
@@ -121,7 +111,8 @@ def _remote_code(name: str) -> ModelError:
     )
 
 
-def _unsupported(what: str) -> ModelError:
+def unsupported(what: str) -> ModelError:
+    """Refuse a task, and name those that there are."""
     return ModelError(
         "E440",
         what,
