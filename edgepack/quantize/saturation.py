@@ -103,5 +103,6 @@ def _refusal(node: onnx.NodeProto, extremes: tuple[int, int] | None) -> ModelErr
         f"`{node.name}` would saturate on x86 without VNNI",
         where=f"{node.op_type} node",
         why=f"its signed second factor {found}; only [{LOWEST}, {HIGHEST}] is safe",
-        fix='set weight_type = "u8" or reduce_range = true, starting from a float model',
+        fix='set reduce_range = true, or weight_type (dynamic_weight_type) = "u8", '
+        "starting from a float model",
     )

@@ -150,6 +150,12 @@ def test_a_device_that_cannot_speak_for_it_is_not_asked(answer, isa, word):
     assert "--on" in proof.why
 
 
+def test_a_device_that_the_user_names_is_held_to_what_it_does(answer):
+    answer()
+    lacking = FakeArtifact(features=("asimd", "asimddp"))
+    assert prove(lacking, FakeChannel(), any_features=True).verdict == "pass"
+
+
 def test_features_within_the_devices_pass(answer):
     answer()
     assert prove(FakeArtifact(features=("asimd",)), FakeChannel()).verdict == "pass"

@@ -50,11 +50,12 @@ def test_a_target_that_saturates_refuses_what_is_not_safe(tmp_path, scheme):
     with pytest.raises(ModelError) as refused:
         target.apply(graph(encoder()), scene)
     assert refused.value.code == "E453"
-    for safe in ({"weight_type": "u8"}, {"reduce_range": True}):
+    unsigned = {"weight_type": "u8", "dynamic_weight_type": "u8"}
+    for safe in (unsigned, {"reduce_range": True}):
         target.model_copy(update=safe).apply(graph(encoder()), scene)
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_type": "u8"}, {"scheme": "w8a8-static"}])
+@pytest.mark.parametrize("options", [{}, {"dynamic_weight_type": "u8"}, {"scheme": "w8a8-static"}])
 def test_an_encoder_keeps_its_answers_in_a_quarter_of_the_bytes(tmp_path, options):
     data = sentences()
     before = graph(encoder())
