@@ -94,7 +94,7 @@ def _obstacle(isa: Isa, info: DeviceInfo, any_features: bool) -> str:
     if missing and not any_features:
         return (
             f"{info.cpu or 'the device'} lacks {', '.join(missing)}, which it is made for; "
-            "verify it on a machine that has it, or see what it does here by naming this one with `--on`"
+            "verify it on one that has it, or name this one with `--on` to see what it does here"
         )
     return ""
 
