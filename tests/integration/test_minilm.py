@@ -33,4 +33,4 @@ def test_without_data_it_reads_sentences_and_says_so(tmp_path, minilm):
     cosine = next(gate for gate in target.gates if gate.name == "cosine")
     assert cosine.value >= 0.99
     assert target.metric.after is None
-    assert "no metric" in target.metric.why
+    assert target.metric.why == "no metric is named"

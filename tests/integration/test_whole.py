@@ -1,0 +1,116 @@
+"""The long ones: real models whole, many kills, every processor. `make test-full` runs them."""
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgepack.api.use import verify
+from edgepack.devices.cpus import CPUS
+
+from .conftest import build, package_folder
+
+pytestmark = [pytest.mark.full, pytest.mark.emulated]
+
+
+def test_wiki_sentences_keep_their_embeddings(tmp_path, minilm):
+    """MiniLM on sentences of Wikipedia articles: mean cosine at least 0.99 on four targets."""
+    import json
+
+    text = (
+        package_folder("gensim")
+        / "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+    )
+    from bz2 import open as bz2_open
+
+    sentences = []
+    with bz2_open(text, "rt", encoding="utf-8") as stream:
+        for line in stream:
+            plain = line.strip()
+            if plain[:1].isalpha() and 60 < len(plain) < 300 and not set(plain) & set("[]{}<>|=&"):
+                sentences.append(plain)
+            if len(sentences) == 100:
+                break
+    data = tmp_path / "wiki.jsonl"
+    data.write_text("".join(json.dumps({"text": s}) + "\n" for s in sentences))
+    targets = ("arm64", "x86", "x86-vnni", "mobile")
+    report, _ = build(
+        tmp_path,
+        str(minilm),
+        *targets,
+        data=str(data),
+        metric="cosine",
+        overrides=("gates.cosine=0.99",),
+    )
+    for target in report.targets:
+        cosine = next(gate for gate in target.gates if gate.name == "cosine")
+        assert cosine.value >= 0.99
+        assert target.metric.samples == len(sentences) == 100
+
+
+@pytest.mark.parametrize("name", ["ch_PP-OCRv4_det_infer", "ch_PP-OCRv4_rec_infer"])
+def test_paddle_s_models_build_for_every_target(tmp_path, ocr, name):
+    report, _ = build(tmp_path, str(ocr / f"{name}.onnx"), "arm64", "x86", "mobile")
+    assert report.verdict == "pass"
+
+
+def test_digits_are_exact_on_every_emulated_processor(tmp_path):
+    from edgepack.cli.demo import STEPS
+
+    _, out = build(tmp_path, "builtin:digits", "arm64", "x86", overrides=(STEPS,))
+    for target, arch in (("arm64", "aarch64"), ("x86", "x86_64")):
+        on = [f"qemu:{cpu.name}" for cpu in CPUS.values() if cpu.arch == arch]
+        report = verify(out / f"digits-{target}.edgepack", on=on)
+        assert [d.exact for d in report.targets[0].devices] == [True] * len(on)
+
+
+def test_killed_at_any_moment_a_build_leaves_the_old_artifact_or_the_new_one(tmp_path):
+    """Kill -9 at twenty random moments; each time the output folder holds nothing half-written."""
+    assert importlib.util.find_spec("torch")
+    environment = {**os.environ, "EDGEPACK_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "edgepack", "demo", "-t", "x86", "--on", "local", "-q"]
+
+    def start(*more: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*command, *more],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    assert start().wait(timeout=300) == 0
+    artifact = tmp_path / "dist/digits-x86.edgepack"
+    whole = artifact.read_bytes()
+    moments = random.Random(0)
+    for _ in range(20):
+        running = start("--fresh")
+        time.sleep(moments.uniform(0.2, 15.0))
+        running.send_signal(signal.SIGKILL)
+        running.wait(timeout=60)
+        assert artifact.read_bytes() == whole
+        names = {path.name for path in artifact.parent.iterdir() if not path.name.startswith(".")}
+        assert names == {"digits-x86.edgepack", "report.json"}
+    assert start().wait(timeout=300) == 0
+    assert artifact.read_bytes() == whole
+    assert sorted(p.name for p in artifact.parent.iterdir()) == [
+        "digits-x86.edgepack",
+        "report.json",
+    ]
+
+
+def test_two_builds_at_once_into_one_folder_and_one_cache_both_pass(tmp_path):
+    environment = {**os.environ, "EDGEPACK_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "edgepack", "demo", "-t", "x86", "--on", "local", "-q"]
+    running = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [one.wait(timeout=600) for one in running] == [0, 0]
+    assert verify(Path(tmp_path / "dist/digits-x86.edgepack"), on=["local"]).verdict == "pass"
