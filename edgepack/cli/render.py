@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgepack.report import Device, Report, TargetReport
+from edgepack.types import TensorSpec
 
 if TYPE_CHECKING:
     from edgepack.plan import Plan
@@ -93,7 +94,13 @@ def tree(value: Mapping[str, Any], console: Console, indent: int = 0) -> None:
 def manifest_text(digest: str, manifest: Mapping[str, Any], console: Console) -> None:
     """Print what an artifact says of itself."""
     console.print(f"sha256 {digest}")
-    tree({k: v for k, v in manifest.items() if k != "files"}, console)
+    told = {key: value for key, value in manifest.items() if key != "files"}
+    for side in ("inputs", "outputs"):
+        told[side] = [str(TensorSpec.model_validate(spec)) for spec in manifest[side]]
+    told["golden"] = {**manifest["golden"], "vectors": len(manifest["golden"]["vectors"])}
+    steps = enumerate(manifest["passes"], 1)
+    told["passes"] = {f"{place}. {step['name']}": step["options"] for place, step in steps}
+    tree(told, console)
     rows = [[file["name"], size(file["size"]), file["sha256"][:16]] for file in manifest["files"]]
     console.print()
     table(["file", "size", "sha256"], rows, console)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from edgepack.data.arrays import check_columns
-from edgepack.data.code import closure, code_digest, find
 from edgepack.errors import EdgepackError, UsageError
+from edgepack.usercode import closure, code_digest, find
 
 
 class UserFunction:

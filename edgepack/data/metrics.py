@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepack.data.code import code_digest
 from edgepack.data.function import UserFunction
 from edgepack.data.reference import FUNCTION
 from edgepack.data.tallies import Accuracy, Cosine, Custom, Spearman, Tally
 from edgepack.errors import UsageError, did_you_mean
 from edgepack.types import digest_of
+from edgepack.usercode import code_digest
 
 
 @dataclass(frozen=True)

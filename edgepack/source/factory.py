@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgepack.errors import UsageError, did_you_mean
-from edgepack.source.code import defined, files_behind
-from edgepack.types import Asset, Samples, Split, digest_of, file_digest
+from edgepack.types import Asset, Samples, Split, digest_of
+from edgepack.usercode import code_digest, find
 
 if TYPE_CHECKING:
     from edgepack.base import Context
@@ -28,7 +28,8 @@ class FactorySource:
         reference: the two as the user wrote them.
 
     Raises:
-        UsageError: E262 when the file is no Python, E267 when there is no such file or function.
+        UsageError: E267 when there is no such file, E272 when it is no Python, E273 when it
+            defines no such function.
     """
 
     gives: Literal["model", "graph"] = "model"
@@ -45,20 +46,12 @@ class FactorySource:
                 where=reference,
                 fix=did_you_mean(file.name, beside) if beside else "put it beside the recipe",
             )
-        names = defined(file)
-        if function not in names and "*" not in names:
-            raise UsageError(
-                "E267",
-                f"{file.name} defines no `{function}`",
-                where=reference,
-                fix=did_you_mean(function, names) if names else f"define `{function}` there",
-            )
+        find(file, function, reference)
         self.name = file.stem
         self.file = file
         self.function = function
         self.reference = reference
-        files = {name: file_digest(path) for name, path in files_behind(file).items()}
-        self.digest = digest_of("factory", function, files)
+        self.digest = digest_of("factory", code_digest(file, function, reference))
         self.data: Mapping[Split, Samples] = {}
 
     def load(self, context: Context) -> Model:

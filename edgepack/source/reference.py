@@ -30,7 +30,7 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
         seed: of all that the source itself trains.
 
     Raises:
-        UsageError: E261 for a reference that stands for nothing, E262 and E267 for a wrong factory.
+        UsageError: E261 for what stands for nothing; E267, E272, E273 for a wrong factory.
         ModelError: E400, E438 to E440 and E445 for a model that is refused.
     """
     kind, _, rest = reference.partition(":")

@@ -15,8 +15,8 @@ import torch
 
 from edgepack.errors import EdgepackError, ModelError
 from edgepack.model import Model
-from edgepack.source.code import files_behind
 from edgepack.types import TensorSpec
+from edgepack.usercode import closure
 
 if TYPE_CHECKING:
     from edgepack.source.factory import FactorySource
@@ -128,7 +128,7 @@ def _running(source: FactorySource) -> Iterator[None]:
     Modules of the same names that another source loaded are neither taken nor lost.
     """
     folder = source.file.parent
-    files = [name for name in files_behind(source.file) if name.endswith(".py")]
+    files = [name for name in closure(source.file, source.reference) if name.endswith(".py")]
     beside = {Path(name).parts[0].removesuffix(".py") for name in files}
     hidden = _withdraw(beside)
     sys.path.insert(0, str(folder))

@@ -76,7 +76,7 @@ def test_spelling(value, text):
         b"x",
         {1, 2},
         "\ud800",
-        object(),
+        object,
     ],
     ids=repr,
 )

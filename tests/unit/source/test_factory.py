@@ -5,8 +5,8 @@ import pytest
 
 from edgepack.base import Context, Silent
 from edgepack.errors import ModelError, UsageError
-from edgepack.source.code import files_behind
 from edgepack.source.factory import FactorySource
+from edgepack.usercode import closure
 
 GOOD = """
     import torch
@@ -72,7 +72,7 @@ def test_imports_are_followed_through_packages(write, tmp_path):
     (tmp_path / "blocks" / "sizes.py").write_text("")
     (tmp_path / "blocks" / "side.py").write_text("import torch")
     source = write("def build():\n    from blocks import leaf")
-    assert list(files_behind(source.file)) == [
+    assert list(closure(source.file, "model.py:build")) == [
         "blocks/__init__.py",
         "blocks/deep/leaf.py",
         "blocks/side.py",
@@ -137,7 +137,7 @@ def test_what_cannot_be_used_is_refused(write, context, text, code, says):
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "code"), [("def build(:", "E262"), ("def make(): ...", "E267")])
+@pytest.mark.parametrize(("text", "code"), [("def build(:", "E272"), ("def make(): ...", "E273")])
 def test_a_file_without_the_function_is_refused_unread(write, text, code):
     with pytest.raises(UsageError) as caught:
         write(text)

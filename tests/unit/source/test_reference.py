@@ -55,5 +55,5 @@ def test_each_kind_is_told_by_its_reference(folder, reference, kind, name):
 def test_what_stands_for_nothing_is_refused_with_a_fix(folder, reference, fix):
     with pytest.raises(UsageError) as caught:
         open_source(reference, folder, task=None, seed=0)
-    assert caught.value.code in {"E261", "E267"}
+    assert caught.value.code in {"E261", "E267", "E273"}
     assert fix in caught.value.fix

@@ -1,7 +1,7 @@
 import pytest
 
-from edgepack.data.code import closure, code_digest, find
 from edgepack.errors import UsageError
+from edgepack.usercode import closure, code_digest, find
 
 
 def write(folder, **files):
