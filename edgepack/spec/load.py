@@ -4,47 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from edgepack.errors import UsageError, did_you_mean
+from edgepack.errors import UsageError
+from edgepack.spec.document import Document
 from edgepack.spec.lines import line_index
+from edgepack.spec.refusal import refusal
 
 MOST_BYTES = 1 << 20
 T = TypeVar("T", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Document:
-    """A TOML document and where each of its keys stands.
-
-    Attributes:
-        name: the file's name, for messages; empty for what was given on the command line.
-        data: the document itself.
-        lines: line by dotted path.
-    """
-
-    name: str
-    data: Mapping[str, Any]
-    lines: Mapping[str, int] = field(default_factory=dict)
-
-    def line(self, path: str) -> int | None:
-        """Return the line of a dotted path, or of the nearest table around it."""
-        while path:
-            if path in self.lines:
-                return self.lines[path]
-            path = path.rpartition(".")[0]
-        return None
-
-    def where(self, path: str) -> str:
-        """Return ``file:line``, as precisely as it is known."""
-        line = self.line(path)
-        return f"{self.name}:{line}" if self.name and line else self.name
 
 
 def read(path: Path) -> Document:
@@ -53,31 +24,39 @@ def read(path: Path) -> Document:
     Raises:
         UsageError: E201 missing or no file, E202 too large, E203 not UTF-8, E204 not TOML.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is not there"
-        raise UsageError(
-            "E201", f"{path.name} {what}", where=str(path), fix="name the TOML file itself"
-        )
-    if path.stat().st_size > MOST_BYTES:
-        raise UsageError(
-            "E202",
-            f"{path.name} is larger than 1 MiB",
-            where=str(path),
-            fix="is it the right file?",
-        )
+    name = path.name or str(path)
+    raw = _bytes(path, name)
     try:
-        text = path.read_bytes().decode()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
+        line = raw[: problem.start].count(b"\n") + 1
         raise UsageError(
-            "E203", f"{path.name} is not UTF-8", why=str(problem), fix="save it as UTF-8"
+            "E203",
+            f"{name} is not UTF-8",
+            where=f"{name}:{line}",
+            why=str(problem),
+            fix="save it as UTF-8",
         ) from None
+    text = text.replace("\r\n", "\n")
     try:
-        return Document(path.name, tomllib.loads(text), line_index(text))
+        return Document(name, tomllib.loads(text), line_index(text))
     except tomllib.TOMLDecodeError as problem:
-        line = re.search(r"line (\d+)", str(problem))
-        where = f"{path.name}:{line[1]}" if line else path.name
+        found = re.search(r"line (\d+)", str(problem))
+        line = int(found[1]) if found else text.rstrip("\n").count("\n") + 1
         raise UsageError(
-            "E204", "this is not TOML", where=where, why=str(problem), fix="mend this line"
+            "E204",
+            "this is not TOML",
+            where=f"{name}:{line}",
+            why=str(problem),
+            fix="mend this line",
+        ) from None
+    except (RecursionError, ValueError):
+        raise UsageError(
+            "E204",
+            "this is TOML that cannot be read",
+            where=name,
+            why="it is nested too deep, or holds a number of thousands of digits",
+            fix="is it the right file?",
         ) from None
 
 
@@ -87,21 +66,22 @@ def overridden(document: Document, overrides: tuple[str, ...]) -> Document:
     Raises:
         UsageError: E205 for what is not KEY=VALUE or runs through a value that is no table.
     """
-    data = _copy(document.data)
     for override in overrides:
-        path, equals, written = override.partition("=")
-        try:
-            value = tomllib.loads(f"x = {written}")["x"]
-        except tomllib.TOMLDecodeError:
-            value = written
-        if not equals or not path.strip() or not _put(data, path.strip().split("."), value):
+        path, equals, written = (part.strip() for part in override.partition("="))
+        value = _value(written) if equals else None
+        changed = None
+        if value is not None and all(path.split(".")):
+            changed = document.put(path, value, f"--set {path}")
+        if changed is None:
             raise UsageError(
                 "E205",
                 f"`{override}` sets nothing",
-                where="--set",
+                where=f"--set {path}",
+                why="VALUE is neither TOML nor a bare word" if equals and value is None else "",
                 fix="write KEY=VALUE with a dotted path, as in steps.0.ratio=0.3",
             )
-    return Document(document.name, data, document.lines)
+        document = changed
+    return document
 
 
 def validated(cls: type[T], document: Document) -> T:
@@ -115,62 +95,38 @@ def validated(cls: type[T], document: Document) -> T:
     except ValidationError as problem:
         # A mistyped key is also a missing one; the key that was written is the better word.
         errors = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        raise _refusal(cls, document, errors[0]) from None
+        raise refusal(cls, document, errors[0]) from None
 
 
-def _refusal(cls: type[BaseModel], document: Document, error: ErrorDetails) -> UsageError:
-    path = ".".join(map(str, error["loc"]))
-    where = document.where(path)
-    if error["type"] == "extra_forbidden":
-        known = _fields(cls, error["loc"][:-1])
-        return UsageError(
-            "E206",
-            f"there is no key `{path}`",
-            where=where,
-            fix=did_you_mean(path.rpartition(".")[2], known),
+def _bytes(path: Path, name: str) -> bytes:
+    """Read a file whole, but no more than is needed to see that it is too large."""
+    try:
+        # Opening a pipe would wait for ever.
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is not there"
+            raise UsageError("E201", f"{name} {what}", where=str(path), fix="name a TOML file")
+        with path.open("rb") as stream:
+            raw = stream.read(MOST_BYTES + 1)
+    except OSError as problem:
+        raise UsageError(
+            "E201",
+            f"{name} cannot be read",
+            where=str(path),
+            why=problem.strerror or str(problem),
+            fix="name a TOML file that you may read",
+        ) from None
+    if len(raw) > MOST_BYTES:
+        raise UsageError(
+            "E202", f"{name} is larger than 1 MiB", where=str(path), fix="is it the right file?"
         )
-    if error["type"] == "missing":
-        return UsageError("E207", f"`{path}` is missing", where=where, fix=f"add `{path}`")
-    return UsageError(
-        "E208",
-        f"`{path}` is wrong",
-        where=where,
-        why=f"found {error['input']!r}",
-        fix=error["msg"].removeprefix("Value error, "),
-    )
+    return raw
 
 
-def _fields(cls: Any, path: tuple[int | str, ...]) -> list[str]:
-    """Name the keys that the table at `path` may have."""
-    for key in path:
-        if isinstance(cls, type) and issubclass(cls, BaseModel) and key in cls.model_fields:
-            cls = cls.model_fields[str(key)].annotation
-        models = [
-            c for c in (cls, *get_args(cls)) if isinstance(c, type) and issubclass(c, BaseModel)
-        ]
-        cls = models[-1] if models else cls
-    return list(cls.model_fields) if isinstance(cls, type) and issubclass(cls, BaseModel) else []
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-def _put(data: Any, keys: list[str], value: Any) -> bool:
-    *path, last = keys
-    for key in path:
-        if isinstance(data, list) and key.isdigit() and int(key) < len(data):
-            data = data[int(key)]
-        elif isinstance(data, dict):
-            data = data.setdefault(key, {})
-        else:
-            return False
-    if isinstance(data, list) and last.isdigit() and int(last) < len(data):
-        data[int(last)] = value
-    elif isinstance(data, dict):
-        data[last] = value
-    else:
-        return False
-    return True
+def _value(written: str) -> object:
+    """Read the VALUE of an override; None for what is neither TOML nor a bare word."""
+    try:
+        document = tomllib.loads(f"value = {written}")
+        return document["value"] if len(document) == 1 else None
+    except (ValueError, RecursionError):
+        bare = written and written[0] not in "\"'[{" and written.isprintable()
+        return written if bare else None

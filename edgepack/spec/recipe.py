@@ -4,35 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgepack.errors import UsageError, did_you_mean
+from edgepack.spec.document import Document
 from edgepack.spec.gates import Gates
-from edgepack.spec.load import Document, overridden, read, validated
+from edgepack.spec.load import overridden, read, validated
 from edgepack.spec.target import Target
 from edgepack.types import Frozen
 
 USUAL = "edgepack.toml"
+MOST = 2**53 - 1
+"""The largest seed: JSON readers keep whole numbers exactly up to here."""
 
 
 class ModelTable(Frozen):
     """`[model]`: what comes in."""
 
     source: str = Field(
-        description="a folder, torch:FILE.py:FACTORY, an .onnx file, or builtin:digits"
+        min_length=1,
+        description="a folder, torch:FILE.py:FACTORY, an .onnx file, or builtin:digits",
     )
-    task: str | None = Field(None, description="the transformers task, where it is not inferred")
+    task: str | None = Field(
+        None, min_length=1, description="the transformers task, where it is not inferred"
+    )
 
 
 class DataTable(Frozen):
     """`[data]`: a .npz, .jsonl or .csv file, or ``data.py:function``, beside the recipe."""
 
-    train: str | None = Field(None, description="what training passes learn from")
-    calibration: str | None = Field(None, description="what static quantisation measures")
-    evaluation: str | None = Field(None, description="what the metric is measured on")
-    metric: str | None = Field(None, description="accuracy, spearman, cosine, or data.py:metric")
+    train: str | None = Field(None, min_length=1, description="what training passes learn from")
+    calibration: str | None = Field(
+        None, min_length=1, description="what static quantisation measures"
+    )
+    evaluation: str | None = Field(None, min_length=1, description="what the metric is measured on")
+    metric: str | None = Field(
+        None, min_length=1, description="accuracy, spearman, cosine, or data.py:metric"
+    )
 
 
 class Step(Frozen):
@@ -40,7 +51,7 @@ class Step(Frozen):
 
     name: str = Field(alias="pass", description="the pass; `edgepack passes` lists them")
     options: dict[str, Any] = Field({}, description="the pass's options, written as its other keys")
-    line: int | None = None
+    line: int | None = Field(None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -51,23 +62,18 @@ class Step(Frozen):
         return {**named, "options": {k: v for k, v in table.items() if k != "pass"}}
 
 
+def _is_table(value: Any) -> Any:
+    """Take a number for a mistyped gate, not for a target's limits."""
+    if not isinstance(value, dict | Gates):
+        raise PydanticCustomError("extra_forbidden", "there is no such gate")
+    return value
+
+
 class GatesTable(Gates):
     """`[gates]`: limits for every target, and tables for single ones."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, Gates] = Field(init=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _numbers_are_no_targets(cls, table: Any) -> Any:
-        if isinstance(table, dict):
-            for key, value in table.items():
-                if key not in cls.model_fields and not isinstance(value, dict | Gates):
-                    known = ", ".join(cls.model_fields)
-                    raise ValueError(
-                        f"there is no gate `{key}`; known: {known}, or a target's table"
-                    )
-        return table
+    __pydantic_extra__: dict[str, Annotated[Gates, BeforeValidator(_is_table)]] = Field(init=False)
 
 
 class Recipe(Frozen):
@@ -78,8 +84,12 @@ class Recipe(Frozen):
         path: the file, or None for a recipe made from the command line.
     """
 
-    name: str | None = Field(None, description="the artifact's name [the source's]")
-    seed: int = Field(0, ge=0, description="seeds everything that is random")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="the artifact's name [the source's]",
+    )
+    seed: int = Field(0, ge=0, le=MOST, strict=True, description="seeds everything that is random")
     model: ModelTable
     data: DataTable = DataTable()
     steps: tuple[Step, ...] = ()
@@ -87,6 +97,7 @@ class Recipe(Frozen):
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _path: Path | None = PrivateAttr(default=None)
+    _document: Document = PrivateAttr(default_factory=lambda: Document("", {}))
 
     @property
     def folder(self) -> Path:
@@ -97,6 +108,10 @@ class Recipe(Frozen):
     def path(self) -> Path | None:
         """The file, if there is one."""
         return self._path
+
+    def where(self, path: str) -> str:
+        """Return ``file:line``, or the option, that a key such as ``steps.0.ratio`` is from."""
+        return self._document.where(path)
 
     @classmethod
     def resolve(
@@ -131,18 +146,15 @@ class Recipe(Frozen):
                     fix="name a model, as in `edgepack build model.onnx`, or a recipe (--recipe)",
                 )
         document = read(path) if path else Document("", {})
-        given = {
-            "model": {"source": source, "task": task},
-            "data": {"evaluation": data, "metric": metric},
-        }
-        written = {
-            table: {
-                **document.data.get(table, {}),
-                **{k: v for k, v in keys.items() if v is not None},
-            }
-            for table, keys in given.items()
-        }
-        document = Document(document.name, {**document.data, **written}, document.lines)
+        options = (
+            ("model.source", source, "MODEL"),
+            ("model.task", task, "--task"),
+            ("data.evaluation", data, "--data"),
+            ("data.metric", metric, "--metric"),
+        )
+        for key, value, option in options:
+            if value is not None:  # what takes no key is no table, and is refused below
+                document = document.put(key, value, option) or document
         document = overridden(document, tuple(overrides))
         recipe = validated(cls, document)
         steps = tuple(
@@ -150,6 +162,7 @@ class Recipe(Frozen):
             for index, step in enumerate(recipe.steps)
         )
         recipe = recipe.model_copy(update={"steps": steps})
+        recipe._document = document
         recipe._path = path
         recipe._folder = path.resolve().parent if path else Path.cwd()
         return recipe
@@ -165,7 +178,7 @@ class Recipe(Frozen):
                 raise UsageError(
                     "E212",
                     f"`[gates.{name}]` names no target",
-                    where=self._path.name if self._path else "",
+                    where=self.where(f"gates.{name}"),
                     fix=did_you_mean(name, targets),
                 )
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from edgepack.errors import UsageError, did_you_mean
+from edgepack.spec.document import Document
 from edgepack.spec.gates import Gates
-from edgepack.spec.load import Document, read, validated
+from edgepack.spec.load import read, validated
 from edgepack.types import Frozen
 
 PACKAGE = Path(__file__).parent.parent
+Feature: TypeAlias = Literal["fp", "asimd", "asimddp", "i8mm", "avx2", "avx512f", "vnni", "amx"]
+"""What a device can be asked for; a word that no device reports would leave all unverified."""
+Version: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}$")]
 
 
 class IsaTable(Frozen):
     """`[isa]`: the instruction set."""
 
     arch: Literal["aarch64", "x86_64"] = Field(description="the architecture")
-    features: tuple[str, ...] = Field((), description="what an artifact may use, and no more")
+    features: tuple[Feature, ...] = Field((), description="what an artifact may use, and no more")
     emulate: str = Field(description="the qemu CPU that stands for it")
     saturates: bool = Field(
-        False, description="int8 products saturate, so u8 x s8 needs 7-bit weights"
+        False, strict=True, description="int8 products saturate, so u8 x s8 needs 7-bit weights"
     )
 
 
@@ -31,20 +35,27 @@ class RuntimeTable(Frozen):
     """`[runtime]`: what runs the model there."""
 
     package: str = Field("onnxruntime", description="the runtime's package")
-    version: str = Field(
+    version: Version = Field(
         description="the version that verification uses, and the newest that the artifact names"
     )
-    minimum: str = Field(description="the oldest version that loads the artifact")
+    minimum: Version = Field(description="the oldest version that loads the artifact")
     providers: tuple[str, ...] = Field(
         ("CPUExecutionProvider",), description="execution providers, in order of preference"
     )
-    threads: int = Field(1, ge=1, description="intra-op threads")
+    threads: int = Field(1, ge=1, strict=True, description="intra-op threads")
     optimization: Literal["disabled", "basic", "extended", "layout", "all"] = Field(
         "all", description="graph optimisation at load"
     )
     entries: dict[str, str] = Field({}, description="session config entries")
-    opset: int = Field(ge=11, description="the newest opset that it loads")
-    ir: int = Field(ge=4, description="the newest IR version that it loads")
+    opset: int = Field(ge=11, strict=True, description="the newest opset that it loads")
+    ir: int = Field(ge=4, strict=True, description="the newest IR version that it loads")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        oldest, newest = (tuple(map(int, v.split("."))) for v in (self.minimum, self.version))
+        if oldest > newest:
+            raise ValueError(f"minimum {self.minimum} is newer than version {self.version}")
+        return self
 
 
 class QuantizeTable(Frozen):
@@ -58,15 +69,15 @@ class QuantizeTable(Frozen):
         "s8", description="signedness of dynamic weights"
     )
     activation_type: Literal["s8", "u8"] = Field("u8", description="signedness of activations")
-    per_channel: bool = Field(True, description="one scale per output channel")
-    reduce_range: bool = Field(False, description="7 bits for signed weights")
+    per_channel: bool = Field(True, strict=True, description="one scale per output channel")
+    reduce_range: bool = Field(False, strict=True, description="7 bits for signed weights")
 
 
 class PackageTable(Frozen):
     """`[package]`: what goes into the artifact besides the model."""
 
-    ort: bool = Field(False, description="the .ort form too")
-    samples: bool = Field(True, description="a sample program")
+    ort: bool = Field(False, strict=True, description="the .ort form too")
+    samples: bool = Field(True, strict=True, description="a sample program")
 
 
 class Target(Frozen):
@@ -107,30 +118,36 @@ def load_target(name: str) -> Target:
     Raises:
         UsageError: E210 unknown name, E211 a chain of `extends`, E201 to E208 for its file.
     """
-    document = _read(name)
-    if base_name := document.data.get("extends"):
-        base = _read(str(base_name))
+    path = _find(name)
+    document = read(path)
+    base_name = document.data.get("extends")
+    if isinstance(base_name, str):
+        where = document.where("extends")
+        base = read(_find(base_name, path.parent, where))
         if "extends" in base.data:
             raise UsageError(
                 "E211",
                 f"`{name}` extends `{base_name}`, which extends another",
-                where=document.where("extends"),
+                where=where,
                 fix="extend a target that stands alone: one level is all there is",
             )
+        validated(Target, base)  # so that its mistakes are laid at its own lines
         merged = _merged(base.data, document.data)
         document = Document(document.name, merged, document.lines)
     return validated(Target, document)
 
 
-def _read(name: str) -> Document:
+def _find(name: str, start: Path = Path(), where: str = "") -> Path:
+    """Return the file of a target; a path to one starts from `start`."""
     if name.endswith(".toml"):
-        return read(Path(name))
-    own = Path("targets") / f"{name}.toml"
-    shipped = folder() / f"{name}.toml"
+        return start / name
     known = names()
     if name not in known:
-        raise UsageError("E210", f"there is no target `{name}`", fix=did_you_mean(name, known))
-    return read(own if own.is_file() else shipped)
+        raise UsageError(
+            "E210", f"there is no target `{name}`", where=where, fix=did_you_mean(name, known)
+        )
+    own = Path("targets") / f"{name}.toml"
+    return own if own.is_file() else folder() / f"{name}.toml"
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

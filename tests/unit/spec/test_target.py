@@ -1,7 +1,6 @@
 import pytest
 
 from edgepack.errors import UsageError
-from edgepack.spec.gates import to_bytes
 from edgepack.spec.target import load_target, names
 
 
@@ -40,14 +39,38 @@ def test_a_target_of_ones_own(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
-    [("6 MB", 6_000_000), ("1.5kB", 1500), ("2 MiB", 2 << 20), ("7 B", 7), (9, 9)],
+    ("text", "code", "where", "fix"),
+    [
+        ('extends = "arm46"', "E210", "mine.toml:2", "`arm64`"),
+        ("extends = 5", "E208", "mine.toml:2", "a string"),
+        (
+            'extends = "arm64"\n[isa]\nfeatures = ["fp", "asimdpp"]',
+            "E208",
+            "mine.toml:4",
+            "`asimddp`",
+        ),
+        ('extends = "arm64"\n[isa]\narch = "aarch46"', "E208", "mine.toml:4", "`aarch64`"),
+        ('extends = "arm64"\nisa = "x"', "E208", "mine.toml:3", "a table"),
+        ('extends = "arm64"\nverify = "local"', "E208", "mine.toml:3", "an array"),
+        ('extends = "arm64"\n[package]\nort = "yes"', "E208", "mine.toml:4", "true or false"),
+        ('extends = "arm64"\n[runtime]\nversion = "latest"', "E208", "mine.toml:4", "match"),
+        ('extends = "arm64"\n[runtime]\nminimum = "2.0"', "E208", "mine.toml:3", "newer"),
+        ('extends = "arm64"\n[quantise]', "E206", "mine.toml:3", "`quantize`"),
+    ],
 )
-def test_sizes(text, count):
-    assert to_bytes(text) == count
+def test_a_mistake_gets_its_line_and_a_fix(tmp_path, text, code, where, fix):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'description = "d"\n{text}\n')
+    with pytest.raises(UsageError) as caught:
+        load_target(str(path))
+    assert (caught.value.code, caught.value.where) == (code, where)
+    assert fix in caught.value.fix
 
 
-@pytest.mark.parametrize("text", ["6", "MB", "6 mb", "-1 MB", "1e3 B", "6 MB extra", ""])
-def test_what_is_no_size(text):
-    with pytest.raises(ValueError, match="unit"):
-        to_bytes(text)
+def test_a_mistake_of_the_target_below_is_laid_at_its_own_file(tmp_path):
+    below, above = tmp_path / "below.toml", tmp_path / "above.toml"
+    below.write_text('description = "d"\n[isa]\nemulate = "cortex-a72"\narhc = "aarch64"\n')
+    above.write_text('description = "d"\nextends = "below.toml"\n[isa]\nemulate = "cortex-a53"\n')
+    with pytest.raises(UsageError) as caught:
+        load_target(str(above))
+    assert (caught.value.code, caught.value.where) == ("E206", "below.toml:4")
