@@ -18,7 +18,6 @@ from edgepack.types import Frozen, digest_of
 if TYPE_CHECKING:
     from edgepack.source import Source
     from edgepack.spec.recipe import Recipe
-    from edgepack.spec.recipe import Step as RecipeStep
     from edgepack.spec.target import Target
 
 TIDY = ("sanitise", "simplify", "mean-to-pool")
@@ -62,9 +61,9 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
     Raises:
         UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data.
     """
-    written = [(step.name, step.options, step) for step in recipe.steps]
-    classes = [load_pass(pass_name, _where(recipe, step)) for pass_name, _, step in written]
-    _require_order(recipe, written, classes, source)
+    written = [(s.name, s.options, f"steps.{index}") for index, s in enumerate(recipe.steps)]
+    classes = [load_pass(word, recipe.where(f"{place}.pass")) for word, _, place in written]
+    _require_order(recipe, classes, source)
     steps = _completed(written, source.gives) if written else _default(source.gives)
     settings = {
         **target.model_dump(mode="json"),
@@ -75,29 +74,29 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
     splits = {
         split for split in ("train", "calibration", "evaluation") if _has(recipe, source, split)
     }
-    for pass_name, options, step in steps:
-        where = _where(recipe, step)
+    for pass_name, options, place in steps:
         cls = load_pass(pass_name)
         if missing := cls.needs - splits:
             split = sorted(missing)[0]
             raise UsageError(
                 "E244",
                 f"`{pass_name}` needs {split} data and the recipe names none",
-                where=where,
+                where=recipe.where(f"{place}.pass") if place else "",
                 fix=f'add `{split} = "..."` under [data]',
             )
-        filled = _filled(cls, options, settings, where)
+        filled = _filled(recipe, cls, options, settings, place)
         resolved.append(StepRecord(name=pass_name, version=cls.version, options=filled))
     return Plan(
         name=settings["artifact"], target=name, source=recipe.model.source, steps=tuple(resolved)
     )
 
 
-_Written = tuple[str, Mapping[str, Any], "RecipeStep | None"]
+_Written = tuple[str, Mapping[str, Any], str]
+"""A pass, its options, and its path in the recipe; no path where it comes by itself."""
 
 
 def _default(gives: Kind) -> list[_Written]:
-    return _completed([("quantize", {}, None)], gives)
+    return _completed([("quantize", {}, "")], gives)
 
 
 def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
@@ -106,16 +105,20 @@ def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
     kinds = [load_pass(name).takes for name, _, _ in written]
     torch_end = max((i + 1 for i, kind in enumerate(kinds) if kind == "model"), default=0)
     steps = list(written)
-    cleaning: list[_Written] = [(n, {}, None) for n in TIDY if n not in named]
+    cleaning: list[_Written] = [(n, {}, "") for n in TIDY if n not in named]
     exporting: list[_Written] = []
     if gives == "model" and "export" not in named:
-        exporting = [("export", {}, None)]
+        exporting = [("export", {}, "")]
     steps[torch_end:torch_end] = [*exporting, *cleaning]
-    return steps if "pack" in named else [*steps, ("pack", {}, None)]
+    return steps if "pack" in named else [*steps, ("pack", {}, "")]
 
 
 def _filled(
-    cls: type[Pass], options: Mapping[str, Any], settings: Mapping[str, Any], where: str
+    recipe: Recipe,
+    cls: type[Pass],
+    options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    place: str,
 ) -> dict[str, Any]:
     """Validate a step's options and fill the rest from the target."""
     given = dict(options)
@@ -133,7 +136,7 @@ def _filled(
         raise UsageError(
             "E242",
             f"`{cls.name}` has no option `{key}`" if unknown else f"`{cls.name}.{key}` is wrong",
-            where=where,
+            where=recipe.where(f"{place}.{key}") if place else "",
             why="" if unknown else f"{first['msg']}; found {first['input']!r}",
             fix=did_you_mean(key, cls.model_fields)
             if unknown
@@ -152,16 +155,10 @@ def _has(recipe: Recipe, source: Source, split: str) -> bool:
     return bool(getattr(recipe.data, split)) or split in source.data
 
 
-def _where(recipe: Recipe, step: RecipeStep | None) -> str:
-    return f"{recipe.path.name}:{step.line}" if step and step.line and recipe.path else ""
-
-
-def _require_order(
-    recipe: Recipe, written: Sequence[_Written], classes: Sequence[type[Pass]], source: Source
-) -> None:
+def _require_order(recipe: Recipe, classes: Sequence[type[Pass]], source: Source) -> None:
     """Refuse a written step that stands after one that takes a later kind of value."""
     reached: Kind = source.gives
-    for (_, _, step), cls in zip(written, classes, strict=True):
+    for index, cls in enumerate(classes):
         if RANK[cls.takes] < RANK[reached]:
             graph = source.gives == "graph" and cls.takes == "model"
             raise UsageError(
@@ -169,7 +166,7 @@ def _require_order(
                 f"`{cls.name}` works on torch models and the source is an ONNX graph"
                 if graph
                 else f"`{cls.name}` takes a {cls.takes} and stands where there is a {reached}",
-                where=_where(recipe, step),
+                where=recipe.where(f"steps.{index}.pass"),
                 fix=f"remove `{cls.name}`, or start from the torch model"
                 if graph
                 else "order the steps: torch passes, export, graph passes, pack",

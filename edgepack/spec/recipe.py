@@ -51,7 +51,6 @@ class Step(Frozen):
 
     name: str = Field(alias="pass", description="the pass; `edgepack passes` lists them")
     options: dict[str, Any] = Field({}, description="the pass's options, written as its other keys")
-    line: int | None = Field(None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -157,11 +156,6 @@ class Recipe(Frozen):
                 document = document.put(key, value, option) or document
         document = overridden(document, tuple(overrides))
         recipe = validated(cls, document)
-        steps = tuple(
-            step.model_copy(update={"line": document.line(f"steps.{index}.pass")})
-            for index, step in enumerate(recipe.steps)
-        )
-        recipe = recipe.model_copy(update={"steps": steps})
         recipe._document = document
         recipe._path = path
         recipe._folder = path.resolve().parent if path else Path.cwd()

@@ -69,8 +69,8 @@ def test_the_digest_changes_with_any_option(tmp_path):
     ("text", "code", "line", "word"),
     [
         ('[[steps]]\npass = "prnue"\n', "E241", 4, "`prune`"),
-        ('[[steps]]\npass = "prune"\nratoi = 0.5\n', "E242", 4, "`ratio`"),
-        ('[[steps]]\npass = "prune"\nratio = 1.5\n', "E242", 4, "prune"),
+        ('[[steps]]\npass = "prune"\nratoi = 0.5\n', "E242", 5, "`ratio`"),
+        ('[[steps]]\npass = "prune"\nratio = 1.5\n', "E242", 5, "prune"),
         ('[[steps]]\npass = "quantize"\n[[steps]]\npass = "finetune"\n', "E243", 6, "order"),
     ],
 )
