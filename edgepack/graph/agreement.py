@@ -12,14 +12,23 @@ if TYPE_CHECKING:
     from edgepack.types import Array, Tensors
 
 
+SMALL = 1e-3
+"""Outputs smaller than this are measured against it: what is computed near one, as a sigmoid is,
+carries float32's rounding of 1e-7 whatever its own size."""
+ROUNDING = 1e-6
+"""Absolute difference, a few roundings near one, under which no direction can be told."""
+
+
 class Agreement(Frozen):
     """One vector's outputs against the expected ones.
 
     Attributes:
         exact: every output has the same dtype, shape and bytes.
         relative: largest absolute difference over the largest expected magnitude of that output,
-            the worst over the outputs; infinite where shapes differ or NaN stands against a number.
-        cosine: between all float outputs flattened together; 1 where there are none.
+            or over `SMALL` if that is larger; the worst over the outputs; infinite where shapes
+            differ or NaN stands against a number.
+        cosine: between all float outputs flattened together; 1 where there are none, or where no
+            value differs by more than `ROUNDING`.
     """
 
     exact: bool
@@ -38,10 +47,12 @@ def agreement(expected: Tensors, got: Tensors) -> Agreement:
     if not same:
         return Agreement(exact=False, relative=float("inf"), cosine=0.0)
     floats = [(a, b) for a, b in pairs if a.dtype.kind == "f"]
+    before, after = _flat([a for a, _ in floats]), _flat([b for _, b in floats])
+    rounded = np.allclose(before, after, rtol=0.0, atol=ROUNDING, equal_nan=True)
     return Agreement(
         exact=all(a.tobytes() == b.tobytes() for a, b in pairs),
         relative=max((_relative(a, b) for a, b in pairs), default=0.0),
-        cosine=cosine(_flat([a for a, _ in floats]), _flat([b for _, b in floats])),
+        cosine=1.0 if rounded else cosine(before, after),
     )
 
 
@@ -64,8 +75,7 @@ def _relative(a: Array, b: Array) -> float:
         return float("inf")
     finite = np.isfinite(wide_a)
     difference = float(np.abs(wide_a - wide_b)[finite].max(initial=0.0))
-    scale = float(np.abs(wide_a)[finite].max(initial=0.0))
-    return difference / scale if scale else (float("inf") if difference else 0.0)
+    return difference / float(np.abs(wide_a)[finite].max(initial=SMALL))
 
 
 def _flat(arrays: list[Array]) -> Array:

@@ -51,20 +51,22 @@ def flat(arrays):
 
 
 def cosine(left, right):
+    if np.allclose(left, right, rtol=0, atol=1e-6):
+        return 1.0
     norms = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float(left @ right) / norms if norms else float(not left.any() and not right.any())
 
 
 def difference(want, got):
-    """The largest difference, relative to the largest magnitude that is wanted."""
+    """The largest difference, relative to the largest magnitude that is wanted, or to 0.001."""
     if want.dtype != got.dtype or want.shape != got.shape:
         return math.inf
     if want.size == 0 or np.array_equal(want, got, equal_nan=want.dtype.kind == "f"):
         return 0.0
     want, got = want.astype(np.float64), got.astype(np.float64)
-    scale = float(np.abs(want).max())
+    scale = max(float(np.abs(want).max()), 1e-3)
     apart = float(np.abs(want - got).max())
-    return apart / scale if scale and math.isfinite(apart) else math.inf
+    return apart / scale if math.isfinite(apart) else math.inf
 
 
 def main():

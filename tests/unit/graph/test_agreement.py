@@ -43,3 +43,17 @@ def test_cosine_of_zero_vectors():
     assert cosine(zero, zero) == 1.0
     assert cosine(zero, one) == 0.0
     assert cosine(one, -one) == pytest.approx(-1.0)
+
+
+def test_rounding_near_one_does_not_count_as_a_difference_of_small_outputs():
+    """A sigmoid of -16 on two instruction sets: 1e-7 apart, and as small itself."""
+    found = agreement(arrays(6e-8, 1e-7), arrays(9e-8, -2e-8))
+    assert found.relative < 1e-3
+    assert found.cosine == 1.0
+    assert not found.exact
+
+
+def test_small_outputs_that_differ_by_more_than_rounding_do():
+    found = agreement(arrays(1e-5, 0), arrays(0, 1e-5))
+    assert found.relative == pytest.approx(0.01)
+    assert found.cosine == 0.0
