@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepack.errors import UsageError
 from edgepack.plan import Plan, make_plan
 from edgepack.report import Report
 from edgepack.source.reference import open_source
@@ -63,8 +64,21 @@ def prepare(request: Request) -> Work:
     source = open_source(
         recipe.model.source, recipe.folder, task=recipe.model.task, seed=recipe.seed
     )
+    if _unfounded(recipe, source):
+        raise UsageError(
+            "E251",
+            f"the metric `{recipe.data.metric}` has no evaluation data to stand on",
+            where=recipe.where("data.metric"),
+            fix='add `evaluation = "..."` under [data], or `--data`',
+        )
     plans = tuple(make_plan(recipe, name, target, source) for name, target in targets.items())
     return Work(recipe, source, targets, plans)
+
+
+def _unfounded(recipe: Recipe, source: Source) -> bool:
+    """Whether a metric is asked for that needs labels, and there are none."""
+    named = recipe.data.metric not in (None, "cosine")
+    return named and not recipe.data.evaluation and "evaluation" not in source.data
 
 
 def build(

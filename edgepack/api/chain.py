@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -88,6 +89,8 @@ class Chain:
     events: Events
     cache: Cache
     facts: Mapping[str, Any]
+    made: dict[str, Step] = field(default_factory=dict)
+    """Steps that this command applied, by key: what shares them takes them, not the cache."""
 
     def start(self) -> Node:
         """Return the model as it comes in."""
@@ -144,7 +147,7 @@ class Chain:
         options = record.options if record else {}
         if entry := self.cache.get(key):
             told = json.loads((entry / "step.json").read_text())
-            step = Step.model_validate({**told["step"], "cached": True})
+            step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
             return Node(key, kind, cache(lambda: self._load(kind, entry)), told["facts"], step)
         recorder = Recorder(self.events)
         self.events.progress(name, 0, 1)
@@ -167,6 +170,7 @@ class Chain:
                 _save(kind, value, stage)
                 told = {"step": step.model_dump(mode="json", by_alias=True), "facts": facts}
                 (stage / "step.json").write_text(json.dumps(told))
+        self.made[key] = step
         self.events.progress(name, 1, 1)
         if kind == "artifact":
             stored = self.cache.get(key)
@@ -197,7 +201,8 @@ class Chain:
 def _made(make: Callable[[Context], Value], context: Context) -> Value:
     """Make a value; a package that only torch models need may be missing."""
     try:
-        return make(context)
+        with redirect_stdout(sys.stderr):  # standard output is for the result alone
+            return make(context)
     except ModuleNotFoundError as problem:
         if (problem.name or "").partition(".")[0] not in TORCH_PACKAGES:
             raise

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from edgepack.data import Sentences, generate, open_data
+from edgepack.errors import ModelError
 from edgepack.types import SPLITS, Sample, Samples, Split, TensorSpec, digest_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class MadeUp:
     @cached_property
     def _samples(self) -> list[Sample]:
         shapes = self._sizes()
+        if not shapes:
+            raise ModelError(
+                "E470",
+                "the model runs on none of the inputs that were made up for it",
+                why=f"it takes {'; '.join(map(str, self._inputs()))}",
+                fix="give data: `--data x.npz`, or `evaluation` under [data]",
+            )
         share = -(-GENERATED // len(shapes))
         drawn = [list(generate(self._inputs(), self._seed, share, sizes)) for sizes in shapes]
         # Shapes take turns, so that the first few samples show each of them.

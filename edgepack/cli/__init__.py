@@ -84,6 +84,12 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; what was finished is kept and the next build goes on", err=True)
         return 130
+    except SystemExit as problem:
+        click.echo(
+            "error[E701] code that the build runs ended it\n  fix: remove its call of sys.exit",
+            err=True,
+        )
+        return problem.code if isinstance(problem.code, int) and problem.code else 70
     except BrokenPipeError:
         sys.stderr.close()
         return 141

@@ -130,7 +130,8 @@ def plan_text(plan: Plan, console: Console) -> None:
 
 def _summary(target: TargetReport) -> Iterable[str]:
     if target.artifact:
-        ratio = f", {target.float_bytes / target.bytes:.1f}x smaller" if target.float_bytes else ""
+        smaller = target.float_bytes > target.bytes
+        ratio = f", {target.float_bytes / target.bytes:.1f}x smaller" if smaller else ""
         float_size = f" (float {size(target.float_bytes)}{ratio})" if target.float_bytes else ""
         yield f"{target.artifact}  {size(target.bytes)}{float_size}"
     if target.sha256:

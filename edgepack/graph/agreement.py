@@ -27,8 +27,9 @@ class Agreement(Frozen):
         relative: largest absolute difference over the largest expected magnitude of that output,
             or over `SMALL` if that is larger; the worst over the outputs; infinite where shapes
             differ or NaN stands against a number.
-        cosine: between all float outputs flattened together; 1 where there are none, or where no
-            value differs by more than `ROUNDING`.
+        cosine: the smallest over the outputs, so that a large one hides no small one: of a float
+            output, flattened (1 where no value differs by more than `ROUNDING`); of another, the
+            share of its values that are equal.
     """
 
     exact: bool
@@ -46,13 +47,10 @@ def agreement(expected: Tensors, got: Tensors) -> Agreement:
     same = all(a.dtype == b.dtype and a.shape == b.shape for a, b in pairs)
     if not same:
         return Agreement(exact=False, relative=float("inf"), cosine=0.0)
-    floats = [(a, b) for a, b in pairs if a.dtype.kind == "f"]
-    before, after = _flat([a for a, _ in floats]), _flat([b for _, b in floats])
-    rounded = np.allclose(before, after, rtol=0.0, atol=ROUNDING, equal_nan=True)
     return Agreement(
         exact=all(a.tobytes() == b.tobytes() for a, b in pairs),
         relative=max((_relative(a, b) for a, b in pairs), default=0.0),
-        cosine=1.0 if rounded else cosine(before, after),
+        cosine=min((_likeness(a, b) for a, b in pairs), default=1.0),
     )
 
 
@@ -78,5 +76,12 @@ def _relative(a: Array, b: Array) -> float:
     return difference / float(np.abs(wide_a)[finite].max(initial=SMALL))
 
 
-def _flat(arrays: list[Array]) -> Array:
-    return np.concatenate([a.astype(np.float64).ravel() for a in arrays] or [np.zeros(0)])
+def _likeness(a: Array, b: Array) -> float:
+    """Cosine of two float tensors, or the share of equal values of two others."""
+    if a.size == 0:
+        return 1.0
+    if a.dtype.kind != "f":
+        return float(np.mean(a == b))
+    if np.allclose(a, b, rtol=0.0, atol=ROUNDING, equal_nan=True):
+        return 1.0
+    return cosine(a.astype(np.float64).ravel(), b.astype(np.float64).ravel())

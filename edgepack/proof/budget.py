@@ -150,7 +150,9 @@ def _instructions(limits: Limits, found: Measurements) -> Iterator[Gate]:
 
 
 def _devices(found: Measurements) -> Iterator[Gate]:
-    limit = "exact" if found.tolerance.exact else found.tolerance.relative
+    allowed = found.tolerance
+    limit = f"{allowed.relative:g}, cosine {allowed.cosine:g}"
+    limit = "exact" if allowed.exact else limit
     for device in found.devices:
         yield Gate(
             name=f"device {device.on}",

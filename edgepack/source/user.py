@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +133,11 @@ def _running(source: FactorySource) -> Iterator[None]:
     hidden = _withdraw(beside)
     sys.path.insert(0, str(folder))
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except EdgepackError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         frames = traceback.extract_tb(problem.__traceback__)
         own = [f for f in frames if Path(f.filename).is_relative_to(folder)]
         where = [f"{Path(f.filename).relative_to(folder)}:{f.lineno}" for f in own]

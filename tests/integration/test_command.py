@@ -99,6 +99,7 @@ def test_the_verbs_on_an_artifact(tmp_path, onnx_file):
             "size",
         ),
         (["build", "net.onnx", "-t", "x86", "--data", "no.npz", "--metric", "accuracy"], 2, "E270"),
+        (["build", "net.onnx", "--metric", "accuracy"], 2, "E251"),
         (["build", "net.onnx", "-o", "net.onnx/dist"], 3, "E320"),
         (["build", "broken.onnx"], 4, "error[E4"),
     ],
@@ -109,6 +110,41 @@ def test_each_failure_has_its_status_and_no_traceback(tmp_path, onnx_file, argum
     assert done.returncode == status, done.stderr
     assert word in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_factory_prints_or_ends_stays_out_of_the_result(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import sys, torch\n"
+        "def noisy():\n    print('hello')\n    return torch.nn.Linear(8, 4), torch.zeros(1, 8)\n"
+        "def leaves():\n    sys.exit(0)\n"
+    )
+    options = ["-t", "x86", "--on", "local", "-q", "--format", "json"]
+    noisy = edgepack("build", "torch:model.py:noisy", *options, cwd=tmp_path)
+    assert json.loads(noisy.stdout)["verdict"] == "pass", noisy.stderr
+    left = edgepack("build", "torch:model.py:leaves", *options, cwd=tmp_path)
+    assert left.returncode == 4
+    assert "E446" in left.stderr
+
+
+def test_a_model_that_no_made_up_input_fits_asks_for_data(tmp_path):
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = np.ones((3, 4), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "small",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=opset), tmp_path / "small.onnx")
+    done = edgepack("build", "small.onnx", "-t", "x86", "--on", "local", cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert "E470" in done.stderr
+    assert "--data" in done.stderr
 
 
 def test_a_failed_gate_keeps_the_old_artifact(tmp_path, onnx_file):

@@ -137,3 +137,12 @@ def test_a_failing_step_stores_nothing(tmp_path, monkeypatch):
             run(tmp_path, "b")
     run(tmp_path, "b")
     assert Append.applied == ["b"]
+
+
+def test_what_this_command_made_is_not_called_cached(tmp_path):
+    chain = Chain(
+        Source(), 0, {"calibration": Data("d")}, None, Silent(), Cache(tmp_path, fresh=True), {}
+    )
+    records = (StepRecord(name="append", version=1, options={"letter": "b"}),)
+    assert [chain.run(records)[1].step.cached for _ in range(2)] == [False, False]
+    assert Append.applied == ["b"]

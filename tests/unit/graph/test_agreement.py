@@ -57,3 +57,16 @@ def test_small_outputs_that_differ_by_more_than_rounding_do():
     found = agreement(arrays(1e-5, 0), arrays(0, 1e-5))
     assert found.relative == pytest.approx(0.01)
     assert found.cosine == 0.0
+
+
+def test_a_large_output_hides_no_small_one():
+    boxes = np.array([600.0, 20.0], np.float32)
+    scores, ruined = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
+    found = agreement({"boxes": boxes, "scores": scores}, {"boxes": boxes, "scores": ruined})
+    assert found.cosine < 0.3
+
+
+def test_integer_outputs_are_as_alike_as_the_share_of_equal_values():
+    ids = arrays(1, 2, 3, 4, dtype=np.int64)
+    assert agreement(ids, arrays(1, 2, 3, 9, dtype=np.int64)).cosine == 0.75
+    assert agreement(ids, ids).cosine == 1.0

@@ -142,7 +142,10 @@ def test_each_device_is_a_gate(verdict):
     devices = (RIGHT, device("local", verdict=verdict, why="so it is", exact=False, difference=0.5))
     found = gates(Limits(cosine=None), devices=devices)
     assert list(found) == ["device qemu:a72", "device local"]
-    assert (found["device qemu:a72"].value, found["device qemu:a72"].limit) == ("exact", 1e-3)
+    assert (found["device qemu:a72"].value, found["device qemu:a72"].limit) == (
+        "exact",
+        "0.001, cosine 0.999",
+    )
     local = found["device local"]
     assert (local.value, local.verdict, local.why) == (0.5, verdict, "so it is")
 
