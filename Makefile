@@ -28,7 +28,7 @@ test: check $(STAMP)-system ## Everything that CI runs: check, integration and e
 test-full: test ## The long tests too: real models whole
 	$(BIN)/pytest tests -m full
 
-check: $(STAMP)-dev ## Format, lint, types, layers, sizes, unit and conformance tests
+check: $(STAMP)-dev $(STAMP)-system ## Format, lint, types, layers, sizes, unit and conformance tests
 	$(BIN)/ruff format --check edgepack tests examples benchmarks
 	$(BIN)/ruff check edgepack tests examples benchmarks
 	$(BIN)/mypy
