@@ -29,7 +29,17 @@ class Step(Frozen):
 
 
 class Candidate(Frozen):
-    """One way that was considered, and why it was or was not taken."""
+    """One way that was considered, and why it was or was not taken.
+
+    Attributes:
+        scheme: its name; ``w8a8-static (Conv)`` where only some operators are quantised.
+        chosen: it is what was built.
+        reason: why it was, or was not.
+        bytes: of its artifact.
+        metric: its points, on the evaluation data.
+        cosine: mean cosine to the model as it came in.
+        instructions: counted for one inference, on the target's emulated processor.
+    """
 
     scheme: str
     chosen: bool
@@ -89,11 +99,24 @@ class Device(Frozen):
 
 
 class Metric(Frozen):
-    """The metric before and after, on the same samples."""
+    """The metric before and after, on the same samples.
+
+    Attributes:
+        name: of the metric.
+        before: points of the model as it came in.
+        after: points of what was built.
+        before_interval, after_interval: 95 % confidence intervals, where the metric has one.
+        drop_interval: of `before - after`, paired sample by sample, where the metric has one.
+        samples: how many they stand on.
+        why: what kept it from being measured.
+    """
 
     name: str
     before: float | None
     after: float | None
+    before_interval: tuple[float, float] | None = None
+    after_interval: tuple[float, float] | None = None
+    drop_interval: tuple[float, float] | None = None
     samples: int = 0
     why: str = ""
 

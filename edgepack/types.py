@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -26,6 +26,8 @@ DType: TypeAlias = Literal[
     "float16", "float32", "float64", "string",
 ]  # fmt: skip
 Split: TypeAlias = Literal["train", "calibration", "evaluation"]
+Scheme: TypeAlias = Literal["w8a8-static", "w8-dynamic", "fp16", "float"]
+"""How weights and activations are stored and computed; see `docs/vocabulary.md`."""
 SPLITS: tuple[Split, ...] = ("train", "calibration", "evaluation")
 
 
@@ -114,12 +116,16 @@ class Sample:
 
     Attributes:
         inputs: what the model is fed, one mapping a run (two for a pair of sentences that are
-            encoded apart); every array carries a leading batch axis of 1.
+            encoded apart, one a frame for a model that keeps a state); every array carries a
+            leading batch axis of 1.
         label: the expected answer, or None where the data has none.
+        state: input -> output: what each run but the first takes from the run before it; see
+            `graph.sequence.answers`.
     """
 
     inputs: tuple[Tensors, ...]
     label: Any = None
+    state: Mapping[str, str] = field(default_factory=dict)
 
 
 class Samples(Protocol):

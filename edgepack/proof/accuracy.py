@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
+from edgepack.graph.sequence import answers
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def evaluate(
         if metric.compares and reference is not None:
             other = stack.enter_context(runner.open(reference))
         for done, sample in enumerate(samples, 1):
-            outputs = [session.run(inputs) for inputs in sample.inputs]
-            expected = [other.run(inputs) for inputs in sample.inputs] if other else outputs
+            outputs = [found for _, found in answers(session, sample)]
+            expected = [found for _, found in answers(other, sample)] if other else outputs
             tally.add(sample, outputs, expected)
             events.progress(metric.name, done, total)
     return Measured(value=tally.value(), samples=total)

@@ -11,6 +11,7 @@ import numpy as np
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
 from edgepack.graph.agreement import agreement
+from edgepack.graph.sequence import answers
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def compare(
     total = len(samples)
     with runner.open(baseline) as before, runner.open(graph, settings) as after:
         for done, sample in enumerate(samples, 1):
-            pairs = [(before.run(inputs), after.run(inputs)) for inputs in sample.inputs]
+            runs = zip(answers(before, sample), answers(after, sample), strict=True)
+            pairs = [(expected, got) for (_, expected), (_, got) in runs]
             if lost := set(pairs[0][0]) - set(pairs[0][1]):
                 raise MeasurementError(
                     "E502",

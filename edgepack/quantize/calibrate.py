@@ -10,6 +10,7 @@ import numpy as np
 from edgepack.base import Context
 from edgepack.errors import ModelError
 from edgepack.graph import Graph
+from edgepack.graph.sequence import answers
 from edgepack.types import QuantTable, Range, Samples
 
 if TYPE_CHECKING:
@@ -76,12 +77,9 @@ def calibrate(
     done = 0
     with context.runner.open(observing(proto, inner)) as session:
         for sample, done in zip(samples, range(1, total + 1), strict=False):
-            for inputs in sample.inputs:
-                answers = session.run(inputs, inner) if inner else {}
+            for inputs, found in answers(session, sample, inner):
                 for name in tensors:
-                    reducer.observe(
-                        name, np.asarray(inputs[name] if name in fed else answers[name])
-                    )
+                    reducer.observe(name, np.asarray(inputs[name] if name in fed else found[name]))
             context.events.progress("calibrate", done, total)
     ranges = reducer.ranges()
     for name in tensors:

@@ -31,6 +31,9 @@ class ModelTable(Frozen):
     task: str | None = Field(
         None, min_length=1, description="the transformers task, where it is not inferred"
     )
+    state: dict[str, str] = Field(
+        {}, description="input = output: what a run takes from the run before it, zeros at first"
+    )
 
 
 class DataTable(Frozen):

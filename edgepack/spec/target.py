@@ -12,7 +12,7 @@ from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.document import Document
 from edgepack.spec.gates import Gates
 from edgepack.spec.load import read, validated
-from edgepack.types import Frozen
+from edgepack.types import Frozen, Scheme
 
 PACKAGE = Path(__file__).parent.parent
 Feature: TypeAlias = Literal["fp", "asimd", "asimddp", "i8mm", "avx2", "avx512f", "vnni", "amx"]
@@ -61,9 +61,7 @@ class RuntimeTable(Frozen):
 class QuantizeTable(Frozen):
     """`[quantize]`: what suits the target's instructions."""
 
-    schemes: tuple[Literal["w8a8-static", "w8-dynamic", "float"], ...] = Field(
-        description="in order of preference"
-    )
+    schemes: tuple[Scheme, ...] = Field(description="in order of preference")
     weight_type: Literal["s8", "u8"] = Field("s8", description="signedness of static weights")
     dynamic_weight_type: Literal["s8", "u8"] = Field(
         "s8", description="signedness of dynamic weights"
