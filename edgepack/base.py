@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from pydantic import BaseModel
 
@@ -134,6 +134,24 @@ class Pass(Frozen, ABC):
     @abstractmethod
     def apply(self, value: Any, /, context: Context) -> Any:
         """Return a new value; the one given stays as it is."""
+
+    @property
+    def label(self) -> str:
+        """What a table of candidates calls it."""
+        return self.name
+
+    def ways(self) -> tuple[Self, ...]:
+        """Return what a build chooses from, in order of preference.
+
+        It is itself alone where nothing is left open. Where there are several, the last leaves the
+        value as it is: what the others are held against. Itself among them is taken whatever the
+        others measure.
+        """
+        return (self,)
+
+    def narrower(self, facts: Mapping[str, Any]) -> tuple[Self, ...]:
+        """Return lesser forms to try where this one did not gain; `facts` are of what it takes."""
+        return ()
 
 
 class ModelPass(Pass):

@@ -25,6 +25,23 @@ TIDY = ("sanitise", "simplify", "mean-to-pool")
 RANK: dict[Kind, int] = {"model": 0, "graph": 1, "artifact": 2}
 
 
+class Choice(Frozen):
+    """A step that may be done in several ways; the build measures them and takes one.
+
+    Attributes:
+        ways: in the order of preference; the last leaves the value as it is.
+        asked: the recipe names the first; the others are built only to hold it against them.
+    """
+
+    ways: tuple[StepRecord, ...]
+    asked: bool
+
+    @property
+    def name(self) -> str:
+        """The pass."""
+        return self.ways[0].name
+
+
 class Plan(Frozen):
     """The resolved passes for one target.
 
@@ -32,13 +49,13 @@ class Plan(Frozen):
         name: the artifact's name.
         target: the target's name.
         source: the model's reference as the user wrote it.
-        steps: every pass with every option, in order.
+        steps: every pass with every option, in order; at most one is a choice.
     """
 
     name: str
     target: str
     source: str
-    steps: tuple[StepRecord, ...]
+    steps: tuple[StepRecord | Choice, ...]
 
     @property
     def digest(self) -> str:
@@ -48,7 +65,18 @@ class Plan(Frozen):
     @property
     def baseline(self) -> tuple[StepRecord, ...]:
         """The steps that bring the model as it came in to a float graph, to compare with."""
-        return tuple(s for s in self.steps if s.name in {"export", *TIDY})
+        steps = (step for step in self.steps if isinstance(step, StepRecord))
+        return tuple(step for step in steps if step.name in {"export", *TIDY})
+
+    @property
+    def choice(self) -> int | None:
+        """Place of the step that is a choice."""
+        places = (i for i, step in enumerate(self.steps) if isinstance(step, Choice))
+        return next(places, None)
+
+    def with_way(self, way: StepRecord) -> tuple[StepRecord, ...]:
+        """Return the steps with the choice made."""
+        return tuple(way if isinstance(step, Choice) else step for step in self.steps)
 
 
 def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan:
@@ -69,8 +97,9 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         **target.model_dump(mode="json"),
         "name": name,
         "artifact": recipe.name or source.name,
+        "state": recipe.model.state,
     }
-    resolved: list[StepRecord] = []
+    resolved: list[StepRecord | Choice] = []
     splits = {
         split for split in ("train", "calibration", "evaluation") if _has(recipe, source, split)
     }
@@ -85,7 +114,16 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
                 fix=f'add `{split} = "..."` under [data]',
             )
         filled = _filled(recipe, cls, options, settings, place)
-        resolved.append(StepRecord(name=pass_name, version=cls.version, options=filled))
+        ways = tuple(_record(way) for way in filled.ways())
+        asked = ways[0] == _record(filled)
+        resolved.append(ways[0] if len(ways) == 1 else Choice(ways=ways, asked=asked))
+    if sum(isinstance(step, Choice) for step in resolved) > 1:
+        raise UsageError(
+            "E230",
+            "more than one step leaves a choice open",
+            where=recipe.where("steps"),
+            fix="quantise once",
+        )
     return Plan(
         name=settings["artifact"], target=name, source=recipe.model.source, steps=tuple(resolved)
     )
@@ -113,20 +151,24 @@ def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
     return steps if "pack" in named else [*steps, ("pack", {}, "")]
 
 
+def _record(one: Pass) -> StepRecord:
+    return StepRecord(name=one.name, version=one.version, options=one.model_dump(mode="json"))
+
+
 def _filled(
     recipe: Recipe,
     cls: type[Pass],
     options: Mapping[str, Any],
     settings: Mapping[str, Any],
     place: str,
-) -> dict[str, Any]:
+) -> Pass:
     """Validate a step's options and fill the rest from the target."""
     given = dict(options)
     for field, path in cls.from_target.items():
         if field not in given and (value := _dig(settings, path)) is not None:
             given[field] = value
     try:
-        return cls.model_validate(given).model_dump(mode="json")
+        return cls.model_validate(given)
     except ValidationError as problem:
         # A mistyped option is also a missing one; the one that was written is the better word.
         errors = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")

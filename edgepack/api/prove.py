@@ -49,16 +49,36 @@ class Prover:
         self.events.progress(f"verify {on}", 1, 1)
         return device
 
-    def _prove(self, artifact: Artifact, on: str, asked: bool, rounds: int) -> Device:
+    def count(self, artifact: Artifact, on: str) -> Device:
+        """Count one inference of the first golden vector on a channel that counts."""
+        self.events.progress(f"count {artifact.manifest.scheme} on {on}", 0, 1)
+        try:
+            device = self._prove(artifact, on, False, 0, vectors=1)
+        except HostError as problem:
+            device = unreachable(on, problem)
+        self.events.progress(f"count {artifact.manifest.scheme} on {on}", 1, 1)
+        return device
+
+    def _prove(
+        self, artifact: Artifact, on: str, asked: bool, rounds: int, vectors: int | None = None
+    ) -> Device:
         channel = self.open(artifact, on)
         try:
-            key = digest_of("device", versions(), artifact.digest, on, asked, channel.info().digest)
+            device_digest = channel.info().digest
+            key = digest_of(
+                "device", versions(), artifact.digest, on, asked, vectors, device_digest
+            )
             timed = rounds > 0 and channel.real_clock
             if not timed and (entry := self.cache.get(key)):
                 text = (entry / "device.json").read_text()
                 return Device.model_validate_json(text).model_copy(update={"cached": True})
             device = prove(
-                artifact, channel, count=channel.counts, rounds=rounds, any_features=asked
+                artifact,
+                channel,
+                count=channel.counts,
+                rounds=rounds,
+                any_features=asked,
+                vectors=vectors,
             )
         finally:
             channel.close()
@@ -113,6 +133,24 @@ def interleaved(
             break
     prover.events.progress(f"bench {on}", 1, 1)
     return [device for device in best if device is not None]
+
+
+def timed(prover: Prover, one: Artifact, plain: Artifact, on: str = "local") -> float | None:
+    """Return how many times as long `one` takes as `plain`: the least of three interleaved rounds.
+
+    None where one of them does not run there.
+    """
+    ratios = []
+    for _ in range(3):
+        p50 = [prover.prove(a, on, rounds=ROUNDS).latency_ms.get("p50") for a in (one, plain)]
+        if p50[0] is None or not p50[1]:
+            return None
+        ratios.append(p50[0] / p50[1])
+    return min(ratios)
+
+
+ROUNDS = 30
+"""Timed inferences of one round."""
 
 
 def environment() -> dict[str, str]:

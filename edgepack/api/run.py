@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack import __version__, publish
-from edgepack.api.chain import Chain, Node, versions
+from edgepack.api.chain import Chain, Node
 from edgepack.api.inputs import open_splits
+from edgepack.api.lock import NAME as LOCK
+from edgepack.api.lock import Lock
 from edgepack.api.prove import Prover, environment
+from edgepack.api.score import Scorer
+from edgepack.api.trials import Trials
 from edgepack.base import Events, Silent
 from edgepack.cache import Cache
-from edgepack.data import Metric as DataMetric
 from edgepack.data import resolve
 from edgepack.devices.open import open_channel
 from edgepack.plan import Plan
-from edgepack.proof.accuracy import Measured, evaluate
 from edgepack.proof.budget import Limits, Measurements, judge
-from edgepack.proof.fidelity import Fidelity, compare
-from edgepack.report import Candidate, Metric, Report, TargetReport, worst
-from edgepack.types import EXACT_INT8, Samples, SessionSettings, digest_of
+from edgepack.report import Report, TargetReport, worst
 
 if TYPE_CHECKING:
     from edgepack.api import Work
-
-SETTINGS = SessionSettings(entries=EXACT_INT8)
-"""How this machine loads a graph to score it: exact, so that the score is the target's."""
 
 
 def execute(
@@ -77,7 +75,8 @@ def execute(
         "data": {split: samples.digest for split, samples in data.items()},
     }
     chain = Chain(work.source, work.recipe.seed, data, runner, events, cache, facts)
-    build = _Build(work, chain, Prover(cache, events, offline), out, tuple(on), force)
+    lock = Lock((work.recipe.folder if work.recipe.path else out) / LOCK)
+    build = _Build(work, chain, Prover(cache, events, offline), lock, out, tuple(on), force)
     targets = tuple(build.target(plan) for plan in work.plans)
     report = Report.model_validate(
         {
@@ -93,36 +92,40 @@ def execute(
     return report
 
 
+@dataclass(frozen=True)
 class _Build:
     """One command's work, target by target."""
 
-    def __init__(
-        self, work: Work, chain: Chain, prover: Prover, out: Path, on: tuple[str, ...], force: bool
-    ) -> None:
-        self.work = work
-        self.chain = chain
-        self.prover = prover
-        self.out = out
-        self.on = on
-        self.force = force
+    work: Work
+    chain: Chain
+    prover: Prover
+    lock: Lock
+    out: Path
+    on: tuple[str, ...]
+    force: bool
 
     def target(self, plan: Plan) -> TargetReport:
         """Build, measure, prove and judge one target."""
         target = self.work.targets[plan.target]
+        limits = Limits.model_validate(self.work.recipe.gates_for(plan.target, target))
         baseline = self.chain.run(plan.baseline)[-1]
-        nodes = self.chain.run(plan.steps)
+        scorer = self._scorer(baseline)
+        trials = Trials(plan, target, limits, self.chain, scorer, self.prover, self.lock)
+        chosen = trials.chosen()
+        nodes = self.chain.run(chosen.steps)
         graph, artifact = nodes[-2], nodes[-1].load()
-        metric = self._metric(baseline, graph)
+        metric = scorer.score(graph)
         devices = tuple(
             self.prover.prove(artifact, on, asked=bool(self.on)) for on in self.on or target.verify
         )
-        limits = Limits.model_validate(self.work.recipe.gates_for(plan.target, target))
         found = Measurements(
             bytes=artifact.size,
             tolerance=artifact.manifest.tolerance,
             metric=metric,
-            fidelity=self._fidelity(baseline, graph),
+            fidelity=scorer.fidelity(graph),
             devices=devices,
+            instructions=chosen.instructions,
+            float_instructions=chosen.float_instructions,
         )
         gates = judge(limits, found)
         verdict = worst([gate.verdict for gate in gates])
@@ -133,7 +136,6 @@ class _Build:
                 shutil.copyfile(artifact.path, stage)
         else:
             self.chain.events.note(f"{path.name} is not written: a gate failed (see --force)")
-        steps = tuple(node.step for node in nodes[1:] if node.step)
         return TargetReport(
             target=plan.target,
             verdict=verdict,
@@ -142,66 +144,22 @@ class _Build:
             bytes=artifact.size,
             float_bytes=baseline.facts["bytes"],
             scheme=artifact.manifest.scheme,
-            steps=steps,
-            candidates=tuple(
-                Candidate.model_validate(candidate)
-                for step in steps
-                for candidate in step.decision.get("candidates", ())
-            ),
+            steps=tuple(node.step for node in nodes[1:] if node.step),
+            candidates=chosen.candidates,
             metric=metric,
             gates=gates,
             devices=devices,
         )
 
-    def _metric(self, baseline: Node, graph: Node) -> Metric:
-        """Score the model before and after on the evaluation data."""
+    def _scorer(self, baseline: Node) -> Scorer:
+        """Say how models are scored, or why they are not."""
         data, recipe = self.chain.data["evaluation"], self.work.recipe
         named = recipe.data.metric or self.work.source.metric
-        why = ""
-        if not named:
-            why = "no metric is named"
-        elif data.generated or "evaluation" not in _given(self.work):
+        why = "" if named else "no metric is named"
+        if named and (data.generated or "evaluation" not in _given(self.work)):
             why = "there is no evaluation data"
-        if why:
-            return Metric(name=named or "", before=None, after=None, why=why)
-        metric = resolve(named, recipe.folder)
-        before = self._score(metric, data, baseline, baseline)
-        after = self._score(metric, data, graph, baseline)
-        return Metric(
-            name=metric.name, before=before.value, after=after.value, samples=after.samples
-        )
-
-    def _score(self, metric: DataMetric, data: Samples, graph: Node, baseline: Node) -> Measured:
-        key = digest_of("score", versions(), graph.key, data.digest, metric.digest, baseline.key)
-        value, _ = self.chain.cache.fact(
-            key,
-            lambda: evaluate(
-                graph.load(),
-                data,
-                metric,
-                self.chain.runner,
-                self.chain.events,
-                SETTINGS,
-                reference=baseline.load(),
-            ).model_dump(),
-        )
-        return Measured.model_validate(value)
-
-    def _fidelity(self, baseline: Node, graph: Node) -> Fidelity:
-        data = self.chain.data["evaluation"]
-        key = digest_of("fidelity", versions(), graph.key, baseline.key, data.digest)
-        value, _ = self.chain.cache.fact(
-            key,
-            lambda: compare(
-                baseline.load(),
-                graph.load(),
-                data,
-                self.chain.runner,
-                self.chain.events,
-                SETTINGS,
-            ).model_dump(),
-        )
-        return Fidelity.model_validate(value)
+        metric = resolve(named, recipe.folder) if named else None
+        return Scorer(self.chain, baseline, metric, why)
 
 
 def _given(work: Work) -> set[str]:

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edgepack.plan import Choice
 from edgepack.report import Device, Report, TargetReport
 from edgepack.types import TensorSpec
 
 if TYPE_CHECKING:
+    from edgepack.base import StepRecord
     from edgepack.plan import Plan
 
 COLOUR = {"pass": "green", "fail": "red", "invalid": "magenta", "unverified": "yellow"}
@@ -123,9 +125,22 @@ def plan_text(plan: Plan, console: Console) -> None:
     console.print(f"plan: [bold]{plan.name}[/] for [bold]{plan.target}[/] from {plan.source}")
     table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=False)
     for index, step in enumerate(plan.steps, 1):
-        options = ", ".join(f"{k} = {_plain(v)}" for k, v in step.options.items())
+        options = ", ".join(f"{k} = {_plain(v)}" for k, v in _options(step).items())
         table.add_row(f"{index}.", f"[bold]{step.name}[/]", escape(options))
     console.print(table)
+
+
+def _options(step: StepRecord | Choice) -> dict[str, Any]:
+    """Return a step's options; those that the ways of a choice differ in are written "one of"."""
+    if not isinstance(step, Choice):
+        return step.options
+    if step.asked:
+        return step.ways[0].options
+    told: dict[str, Any] = {}
+    for key in step.ways[0].options:
+        values = list(dict.fromkeys(str(way.options[key]) for way in step.ways))
+        told[key] = step.ways[0].options[key] if len(values) == 1 else "one of " + ", ".join(values)
+    return told
 
 
 def _summary(target: TargetReport) -> Iterable[str]:
@@ -160,8 +175,20 @@ def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
         ]
         yield "steps", ["pass", "time", "parameters", "bytes", "notes"], rows
     if target.candidates:
-        rows = [[c.scheme, "taken" if c.chosen else "", c.reason] for c in target.candidates]
-        yield "schemes", ["scheme", "", "why"], rows
+        scored = target.metric is not None and target.metric.after is not None
+        rows = [
+            [
+                c.scheme,
+                "taken" if c.chosen else "",
+                "-" if c.bytes is None else size(c.bytes),
+                number(c.metric if scored else c.cosine),
+                number(c.instructions),
+                c.reason,
+            ]
+            for c in target.candidates
+        ]
+        points = target.metric.name if scored and target.metric else "cosine"
+        yield "schemes", ["scheme", "", "bytes", points, "instructions", "why"], rows
     if target.devices:
         rows = [[d.on, d.verdict, _device(d)] for d in target.devices]
         yield "devices", ["on", "", "what it said"], rows

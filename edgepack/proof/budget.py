@@ -20,6 +20,7 @@ class Limits(Frozen):
 
     Attributes:
         max_drop: points of the metric that may be lost.
+        max_slowdown: percent of instructions that it may execute more than the float model.
         cosine: smallest mean cosine to the model as it came in.
         size: largest artifact, in bytes.
         instructions: most instructions of one inference, on the worst device that counts.
@@ -27,6 +28,7 @@ class Limits(Frozen):
     """
 
     max_drop: float | None = None
+    max_slowdown: float | None = None
     cosine: float | None = 0.99
     size: int | None = None
     instructions: int | None = None
@@ -42,6 +44,8 @@ class Measurements(Frozen):
         metric: before and after; its `why` says what kept it from being measured.
         fidelity: cosine and flips against the model as it came in.
         devices: what each channel said.
+        float_instructions: counted for the float model on one of those devices.
+        instructions: counted for this one beside it.
     """
 
     bytes: int
@@ -49,6 +53,8 @@ class Measurements(Frozen):
     metric: Metric | None = None
     fidelity: Fidelity | None = None
     devices: tuple[Device, ...] = ()
+    float_instructions: int | None = None
+    instructions: int | None = None
 
 
 def judge(limits: Limits, found: Measurements) -> tuple[Gate, ...]:
@@ -60,17 +66,20 @@ def judge(limits: Limits, found: Measurements) -> tuple[Gate, ...]:
     3. Where the user asked for `max_drop` and nothing was measured, it is unverified.
     4. `cosine` is judged, too, where the user asked for it.
     5. `size` and `instructions` are judged where there is a limit.
-    6. Every device is a gate of its own; no device at all is unverified.
+    6. `max_slowdown` is judged where both models were counted.
+    7. Every device is a gate of its own; no device at all is unverified.
     """
     return (
-        *_accuracy(limits, found),
+        *judge_answers(limits, found),
         *_size(limits, found),
         *_instructions(limits, found),
+        *_slowdown(limits, found),
         *_devices(found),
     )
 
 
-def _accuracy(limits: Limits, found: Measurements) -> Iterator[Gate]:
+def judge_answers(limits: Limits, found: Measurements) -> Iterator[Gate]:
+    """Hold what this machine measured of the answers against the limits: rules 1 to 4."""
     most = limits.max_drop
     instead = _instead(most, found.metric) if most is not None else ""
     if most is not None and not instead:
@@ -147,6 +156,19 @@ def _instructions(limits: Limits, found: Measurements) -> Iterator[Gate]:
         verdict="unverified",
         why=f"{reasons or 'no device counted them'}; fix: verify with `--on qemu:CPU`",
     )
+
+
+def _slowdown(limits: Limits, found: Measurements) -> Iterator[Gate]:
+    most = limits.max_slowdown
+    if most is None:
+        return
+    if found.instructions is not None and found.float_instructions:
+        ratio = found.instructions / found.float_instructions
+        why = f"{found.instructions:,} instructions, float {found.float_instructions:,}"
+        yield _at_most("max_slowdown", 100 * (ratio - 1), most, why)
+    elif "max_slowdown" in limits.asked:
+        why = "the two were not both counted; fix: see `edgepack doctor` for what counting needs"
+        yield Gate(name="max_slowdown", value=None, limit=most, verdict="unverified", why=why)
 
 
 def _devices(found: Measurements) -> Iterator[Gate]:

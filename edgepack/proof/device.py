@@ -38,6 +38,7 @@ def prove(
     rounds: int = 0,
     seconds: float = 120.0,
     any_features: bool = False,
+    vectors: int | None = None,
 ) -> Device:
     """Run an artifact's golden vectors on a channel and hold the answers against its tolerance.
 
@@ -49,6 +50,7 @@ def prove(
         seconds: deadline of the whole run.
         any_features: try it even where the device lacks a feature that it is made for, and hold it
             to what it does there.
+        vectors: how many of the golden vectors to run; all for None.
 
     Returns:
         A device whose verdict is `pass`; `fail` where the answers are wrong or it broke; or
@@ -58,16 +60,16 @@ def prove(
         "on": channel.name,
         "kind": "measured" if channel.real_clock else "counted",
     }
-    vectors = artifact.vectors()
+    golden = artifact.vectors()[:vectors]
     try:
         info = channel.info()
         told |= {"cpu": info.cpu, "runtime": info.runtime}
         if why := _obstacle(artifact.manifest.isa, info, any_features):
             return Device(**told, verdict="unverified", why=why)
-        if not vectors:
+        if not golden:
             why = "the artifact carries no golden vectors; build it with data to calibrate on"
             return Device(**told, verdict="unverified", why=why)
-        answer = _run(artifact, channel, [inputs for inputs, _ in vectors], count, rounds, seconds)
+        answer = _run(artifact, channel, [inputs for inputs, _ in golden], count, rounds, seconds)
     except HostError as problem:
         why = ": ".join(part for part in (problem.what, problem.why) if part)
         return Device(**told, verdict="unverified", why=f"{why}; fix: {problem.fix}")
@@ -78,7 +80,7 @@ def prove(
     told["runtime"] = answer.runtime
     return Device(
         **told,
-        **_numerics([outputs for _, outputs in vectors], answer, artifact.manifest.tolerance),
+        **_numerics([outputs for _, outputs in golden], answer, artifact.manifest.tolerance),
         **_figures(answer, channel, count),
     )
 

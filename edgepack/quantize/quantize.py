@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -80,6 +80,17 @@ class Quantize(GraphPass):
     keep: tuple[str, ...] = Field(
         (), description="patterns of node names (`*` and `?`) that stay float"
     )
+
+    @property
+    def label(self) -> str:
+        """The scheme."""
+        return self.scheme
+
+    def ways(self) -> tuple[Self, ...]:
+        """Return a scheme each for ``auto``; a scheme that the recipe names stands beside float."""
+        named = self.schemes if self.scheme == "auto" else (self.scheme,)
+        schemes = [*dict.fromkeys(s for s in named if s != "float"), "float"]
+        return tuple(self.model_copy(update={"scheme": scheme}) for scheme in schemes)
 
     def apply(self, graph: Graph, context: Context) -> Graph:
         """Return the graph quantised, or as it is where that is best.

@@ -72,6 +72,14 @@ class Gates(Frozen):
         None, description="instructions that one inference executes"
     )
 
+    max_slowdown: float | None = Field(
+        None,
+        ge=0,
+        strict=True,
+        allow_inf_nan=False,
+        description="percent of instructions more than the float model executes",
+    )
+
     def over(self, weaker: Gates) -> Gates:
         """Return these limits, and the weaker ones where these set none."""
         return Gates.model_validate({**weaker.set_(), **self.set_()})

@@ -44,14 +44,41 @@ def test_written_steps_keep_their_order_and_the_rest_comes_where_it_belongs(tmp_
 
 
 def test_what_the_target_knows_is_filled_in_and_what_is_written_stays(tmp_path):
-    text = '[[steps]]\npass = "quantize"\nreduce_range = false\n'
+    text = '[[steps]]\npass = "quantize"\nscheme = "float"\nreduce_range = false\n'
     steps = {step.name: step.options for step in plan(tmp_path, text, "x86").steps}
     assert steps["export"] == {"opset": 20}
     assert steps["quantize"]["saturates"] is True
     assert steps["quantize"]["reduce_range"] is False
     assert steps["pack"]["target"] == "x86"
     assert steps["pack"]["artifact"] == "digits"
-    assert plan(tmp_path).steps[-2].options["reduce_range"] is False
+    choice = plan(tmp_path).steps[-2]
+    assert all(way.options["reduce_range"] is False for way in choice.ways)
+
+
+def test_a_scheme_left_open_is_a_choice_among_those_of_the_target(tmp_path):
+    given = plan(tmp_path)
+    choice = given.steps[given.choice]
+    schemes = [way.options["scheme"] for way in choice.ways]
+    assert not choice.asked
+    assert schemes[:2] == ["w8a8-static", "w8-dynamic"]
+    assert schemes[-1] == "float"
+    taken = given.with_way(choice.ways[1])
+    assert taken[given.choice] == choice.ways[1]
+    assert [step.name for step in taken] == names(given)
+
+
+def test_a_scheme_that_is_named_is_held_against_float(tmp_path):
+    given = plan(tmp_path, '[[steps]]\npass = "quantize"\nscheme = "w8-dynamic"\n')
+    choice = given.steps[given.choice]
+    assert choice.asked
+    assert [way.options["scheme"] for way in choice.ways] == ["w8-dynamic", "float"]
+    assert plan(tmp_path, '[[steps]]\npass = "quantize"\nscheme = "float"\n').choice is None
+
+
+def test_two_open_choices_are_refused(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        plan(tmp_path, '[[steps]]\npass = "quantize"\n[[steps]]\npass = "quantize"\n')
+    assert caught.value.code == "E230"
 
 
 def test_the_baseline_is_the_model_as_it_came_in(tmp_path):

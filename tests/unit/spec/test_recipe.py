@@ -56,6 +56,7 @@ def test_gates_add_up_from_target_to_recipe_to_the_recipe_for_the_target(write):
     recipe = Recipe.resolve(None, write(GOOD))
     assert recipe.gates_for("arm64", load_target("arm64")) == {
         "max_drop": 2.0,
+        "max_slowdown": 1.0,
         "cosine": 0.99,
         "size": 6_000_000,
         "instructions": 40_000_000,
