@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgepack.errors import UsageError, did_you_mean
@@ -16,7 +17,7 @@ BUILTIN = {"digits": DigitsSource}
 FACTORY = re.compile(r"torch:(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 _USUAL = (
-    "name a folder, `model.onnx`, `torch:model.py:build` or `builtin:digits`; nothing is downloaded"
+    "name a folder, `model.onnx`, `torch:model.py:build`, `package:NAME/PATH` or `builtin:digits`"
 )
 
 
@@ -24,13 +25,14 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
     """Return the source that a reference stands for; nothing heavy is loaded, and no code runs.
 
     Args:
-        reference: ``builtin:digits``, ``torch:model.py:build``, a folder or an ``.onnx`` file.
+        reference: ``builtin:digits``, ``torch:model.py:build``, a folder or an ``.onnx`` file, or
+            ``package:NAME/PATH`` for one that an installed Python package carries.
         folder: where the recipe lies; paths are relative to it.
         task: what a transformers model is for, where that cannot be told.
         seed: of all that the source itself trains.
 
     Raises:
-        UsageError: E261 for what stands for nothing; E267, E272, E273 for a wrong factory.
+        UsageError: E232 for a package that is not installed; E261 for what stands for nothing; E267, E272, E273 for a wrong factory.
         ModelError: E400, E438 to E440 and E445 for a model that is refused.
     """
     kind, _, rest = reference.partition(":")
@@ -42,7 +44,7 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
         return FactorySource(folder / match["file"], match["function"], reference)
     if kind == "torch" or ".py" in reference:
         raise _unknown(reference, "name a file and its function, as in `torch:model.py:build`")
-    path = folder / reference
+    path = _in_package(reference, rest) if kind == "package" else folder / reference
     if path.suffix == ".onnx":
         return OnnxSource(path)
     if (path / "config.json").is_file() or (path / "modules.json").is_file():
@@ -54,6 +56,20 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
     beside = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
     close = did_you_mean(path.name, beside)
     raise _unknown(reference, close if close.startswith("did") else _USUAL)
+
+
+def _in_package(reference: str, place: str) -> Path:
+    """Return where a file of an installed package lies; the package is not imported."""
+    name, _, rest = place.partition("/")
+    found = find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(
+            "E232",
+            f"there is no package `{name}`",
+            where=reference,
+            fix="install it, and name it as Python imports it: `package:NAME/model.onnx`",
+        )
+    return Path(found.submodule_search_locations[0]) / rest
 
 
 def _unknown(reference: str, fix: str) -> UsageError:

@@ -26,7 +26,8 @@ class ModelTable(Frozen):
 
     source: str = Field(
         min_length=1,
-        description="a folder, torch:FILE.py:FACTORY, an .onnx file, or builtin:digits",
+        description="a folder, torch:FILE.py:FACTORY, an .onnx file, package:NAME/PATH for one "
+        "that a Python package carries, or builtin:digits",
     )
     task: str | None = Field(
         None, min_length=1, description="the transformers task, where it is not inferred"
