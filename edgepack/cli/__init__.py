@@ -20,6 +20,7 @@ VERBS = {
     "unpack": "Extract an artifact's files into a fresh folder.",
     "targets": "List the targets, or show one.",
     "passes": "List the passes, or show the options of one.",
+    "errors": "Explain an error code, or list all of them.",
     "doctor": "Tell what this machine lacks, and set it up.",
     "schema": "Print the JSON Schema of a recipe, target, manifest or report.",
     "demo": "Build the builtin digits model and prove it on an emulated Cortex-A72.",
