@@ -17,7 +17,8 @@ BUILTIN = {"digits": DigitsSource}
 FACTORY = re.compile(r"torch:(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 _USUAL = (
-    "name a folder, `model.onnx`, `torch:model.py:build`, `package:NAME/PATH` or `builtin:digits`"
+    "name a folder, `model.onnx`, `torch:model.py:build`, `package:NAME/PATH` or `builtin:digits`; "
+    "nothing is downloaded"
 )
 
 
@@ -44,8 +45,10 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
         return FactorySource(folder / match["file"], match["function"], reference)
     if kind == "torch" or ".py" in reference:
         raise _unknown(reference, "name a file and its function, as in `torch:model.py:build`")
+    if "://" in reference:
+        raise _unknown(reference, "fetch the model yourself and name its file; nothing is downloaded")
     path = _in_package(reference, rest) if kind == "package" else folder / reference
-    if path.suffix == ".onnx":
+    if path.suffix == ".onnx" and path.exists():
         return OnnxSource(path)
     if (path / "config.json").is_file() or (path / "modules.json").is_file():
         return TransformersSource(path, task)

@@ -50,10 +50,25 @@ def test_each_kind_is_told_by_its_reference(folder, reference, kind, name):
         ("empty", "config.json"),
         ("weights.pt", "torch:model.py:build"),
         ("sentence-transformers/some-model", "nothing is downloaded"),
+        ("https://example.org/net.onnx", "nothing is downloaded"),
+        ("nett.onnx", "did you mean `net.onnx`?"),
+        ("package:no_such_package/net.onnx", "package:NAME/model.onnx"),
+        ("package:json/nothing.onnx", "package:NAME/PATH"),
     ],
 )
 def test_what_stands_for_nothing_is_refused_with_a_fix(folder, reference, fix):
     with pytest.raises(UsageError) as caught:
         open_source(reference, folder, task=None, seed=0)
-    assert caught.value.code in {"E261", "E267", "E273"}
+    assert caught.value.code in {"E232", "E261", "E267", "E273"}
     assert fix in caught.value.fix
+
+
+def test_a_package_is_not_imported_to_find_its_model(tmp_path, monkeypatch):
+    package = tmp_path / "carries_a_model"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "net.onnx").write_bytes(b"x")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = open_source("package:carries_a_model/net.onnx", tmp_path / "x", task=None, seed=0)
+    assert isinstance(source, OnnxSource)
+    assert source.name == "net"
