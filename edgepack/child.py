@@ -33,6 +33,31 @@ QUIET = {
 """Environment of every child: no telemetry, no network, no randomness of hashing."""
 
 
+HEADER = 16 << 20
+"""Bytes of a header at most: a line that does not end is no answer."""
+
+_TIED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("its parent is gone")
+with open("/proc/self/environ", "rb") as given:
+    pairs = [pair.split(b"=", 1) for pair in given.read().split(b"\\0") if b"=" in pair]
+os.execve(sys.argv[2], sys.argv[2:], dict(pairs))
+"""
+
+
+def tied(command: Sequence[str | Path]) -> list[str]:
+    """Return a command that also ends when this process is killed, busy or not.
+
+    A small program asks the kernel for that (PR_SET_PDEATHSIG) and then becomes the command, with
+    the environment as given. A `preexec_fn` would do without it, but may hang where torch's or ONNX
+    Runtime's threads hold a lock.
+    """
+    start = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid())]
+    return [*start, *(str(part) for part in command)]
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds of wall clock for one answer and bytes of address space."""
@@ -80,7 +105,7 @@ class Pipe:
         self._pending = bytearray()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the pipe
         self._process = subprocess.Popen(
-            [str(part) for part in command],
+            tied(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -107,11 +132,23 @@ class Pipe:
         except BrokenPipeError:
             raise self._died() from None
         while (end := self._pending.find(b"\n")) < 0:
+            if len(self._pending) > HEADER:
+                raise self._nonsense("a line without an end")
             self._receive()
-        return json.loads(self.take(end + 1))
+        line = self.take(end + 1)
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError):
+            raise self._nonsense(repr(line[:80])) from None
 
     def take(self, size: int) -> bytes:
-        """Read `size` raw bytes that follow the header answered last."""
+        """Read `size` raw bytes that follow the header answered last.
+
+        Raises:
+            ChildError: when the child dies, misses its deadline, or names no size that can be.
+        """
+        if not isinstance(size, int) or not 0 <= size <= self._limits.memory:
+            raise self._nonsense(f"a frame of {size!r} bytes")
         while len(self._pending) < size:
             self._receive()
         piece = bytes(self._pending[:size])
@@ -138,12 +175,21 @@ class Pipe:
             self._process.kill()
             raise ChildError("deadline", f"no answer within {self._limits.seconds:g} s")
 
+    def _nonsense(self, what: str) -> ChildError:
+        """End a child that does not keep to the protocol."""
+        self._process.kill()
+        return ChildError("crashed", f"it answered {what} {self._tail()}".strip())
+
     def _died(self) -> ChildError:
-        return _failure(self._process.wait(), self._tail())
+        try:
+            status = self._process.wait(max(1.0, self._deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:  # it closed its output and lives on
+            return self._nonsense("no more")
+        return _failure(status, self._tail())
 
     def _tail(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read()[-4000:].decode(errors="replace").strip()
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4000))
+        return self._stderr.read().decode(errors="replace").strip()
 
     def close(self) -> None:
         """End the child and wait for it."""
@@ -175,7 +221,8 @@ def _failure(status: int, tail: str) -> ChildError:
     if "MemoryError" in tail or "bad_alloc" in tail:
         return ChildError("memory", tail, status)
     if status < 0:
-        name = signal.Signals(-status).name
+        known = -status in signal.valid_signals()
+        name = signal.Signals(-status).name if known else f"signal {-status}"
         return ChildError("crashed", f"{name} {tail}".strip(), status)
     return ChildError("crashed", tail or f"exit status {status}", status)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -103,11 +104,14 @@ class Metric(Frozen):
 
     Attributes:
         name: of the metric.
-        before: points of the model as it came in.
-        after: points of what was built.
+        before: value of the model as it came in.
+        after: value of what was built.
         before_interval, after_interval: 95 % confidence intervals, where the metric has one.
-        drop_interval: of `before - after`, paired sample by sample, where the metric has one.
+        drop_interval: that of `drop`, paired sample by sample, where the metric has one.
         samples: how many they stand on.
+        items: how many answers those hold: frames or tokens, else one a sample.
+        lower_is_better: it counts mistakes.
+        relative: its drop is a percentage of `before`, not a difference of points.
         why: what kept it from being measured.
     """
 
@@ -118,7 +122,22 @@ class Metric(Frozen):
     after_interval: tuple[float, float] | None = None
     drop_interval: tuple[float, float] | None = None
     samples: int = 0
+    items: int = 0
+    lower_is_better: bool = False
+    relative: bool = False
     why: str = ""
+
+    @property
+    def drop(self) -> float | None:
+        """How much worse it is after, as `lost`; None where it was not measured twice."""
+        if self.before is None or self.after is None:
+            return None
+        return lost(
+            self.before,
+            self.after,
+            lower_is_better=self.lower_is_better,
+            relative=self.relative,
+        )
 
 
 class TargetReport(Frozen):
@@ -139,13 +158,18 @@ class TargetReport(Frozen):
 
 
 class Report(Frozen):
-    """What a command proves, as a value, as JSON and as an exit status."""
+    """What a command proves, as a value, as JSON and as an exit status.
+
+    Attributes:
+        warnings: what is wrong with the data, as far as a look through it shows.
+    """
 
     schema_: Literal["edgepack.report/1"] = Field("edgepack.report/1", alias="schema")
     edgepack: str
     name: str
     verdict: Verdict
     targets: tuple[TargetReport, ...]
+    warnings: tuple[str, ...] = ()
     environment: dict[str, str] = {}
 
     @property
@@ -161,3 +185,15 @@ class Report(Frozen):
 def worst(verdicts: list[Verdict]) -> Verdict:
     """Return the verdict of a whole from its parts; nothing at all is unverified."""
     return next((v for v in ORDER if v in verdicts), "unverified")
+
+
+def lost(before: float, after: float, *, lower_is_better: bool, relative: bool) -> float:
+    """Return how much worse a value became, negative where it became better.
+
+    In points; where `relative`, in percent of the value before, and NaN where that is 0 and the
+    value after is not.
+    """
+    worse = after - before if lower_is_better else before - after
+    if not relative or worse == 0:
+        return worse
+    return 100 * worse / abs(before) if before else math.nan

@@ -62,10 +62,16 @@ Edit: TypeAlias = Cut
 
 
 class Range(Frozen):
-    """The interval that a tensor's values span."""
+    """The interval that a tensor's values span.
+
+    Attributes:
+        low, high: its ends.
+        clipped: share of the values seen that lie outside.
+    """
 
     low: float
     high: float
+    clipped: float = 0.0
 
 
 class QuantTable(Frozen):

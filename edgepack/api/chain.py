@@ -146,9 +146,12 @@ class Chain:
         name = record.name if record else "load"
         options = record.options if record else {}
         if entry := self.cache.get(key):
-            told = json.loads((entry / "step.json").read_text())
-            step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
-            return Node(key, kind, cache(lambda: self._load(kind, entry)), told["facts"], step)
+            try:
+                told = json.loads((entry / "step.json").read_bytes())
+                step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
+                return Node(key, kind, cache(lambda: self._load(kind, entry)), told["facts"], step)
+            except (OSError, ValueError, LookupError, TypeError) as problem:
+                self.cache.drop(key, f"it cannot be read: {problem}")
         recorder = Recorder(self.events)
         self.events.progress(name, 0, 1)
         began = time.monotonic()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from edgepack import publish
+from edgepack.api import store
+from edgepack.cache import Cache
 from edgepack.devices import Opening, emulator, sysroot
 from edgepack.devices.local import Local
 from edgepack.errors import HostError
@@ -14,6 +17,15 @@ from edgepack.spec.target import load_target, names
 from edgepack.types import Frozen
 
 FIX = "edgepack doctor --fix arm64"
+PACKAGES = {
+    "onnxruntime": "runs every model",
+    "torch": "torch models, compression",
+    "transformers": "models in transformers folders",
+    "torch-pruning": "the pass `prune`",
+}
+"""What is imported only when it is needed, and what for."""
+ROOM = 2_000_000_000
+"""Bytes that the emulated systems and the builds of a usual model take."""
 
 
 class Finding(Frozen):
@@ -27,7 +39,7 @@ class Finding(Frozen):
 
 def examine() -> list[Finding]:
     """Look for all that the verbs need; nothing is changed or fetched."""
-    found = [_package("torch", "torch and transformers models, compression")]
+    found = [_package(name, use) for name, use in PACKAGES.items()]
     found += [_emulator(arch) for arch in ("aarch64", "x86_64")]
     found += [_system(runtime) for runtime in _runtimes()]
     gcc = shutil.which("gcc") is not None
@@ -40,8 +52,7 @@ def examine() -> list[Finding]:
     channel.close()
     features = ", ".join(info.features) or "no feature that a target asks for"
     found.append(Finding(name="this machine", there=True, what=f"{info.cpu}: {features}"))
-    found.append(Finding(name="cache", there=True, what=str(publish.cache_root())))
-    return found
+    return [*found, _temporary(), _room(), _cache()]
 
 
 def mend(*, offline: bool, announce: Callable[[str], None]) -> None:
@@ -69,8 +80,40 @@ def _package(name: str, use: str) -> Finding:
     try:
         return Finding(name=name, there=True, what=f"{version(name)}: {use}")
     except PackageNotFoundError:
-        fix = "pip install 'edgepack[torch]'"
+        extra = "" if name == "onnxruntime" else "[torch]"
+        fix = f"pip install 'edgepack{extra}'"
         return Finding(name=name, there=False, what=f"not installed: {use}", fix=fix)
+
+
+def _temporary() -> Finding:
+    name = "temporary folder"
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(b"edgepack")
+        return Finding(name=name, there=True, what="can be written")
+    except OSError as problem:
+        what = f"cannot be written: {problem.strerror or problem}"
+        return Finding(name=name, there=False, what=what, fix="export TMPDIR=FOLDER")
+
+
+def _room() -> Finding:
+    free = store.free(publish.cache_root())
+    what = f"{free / 1e9:.3g} GB free for the cache"
+    fix = "" if free >= ROOM else "edgepack cache prune --keep 500MB"
+    return Finding(name="disk", there=free >= ROOM, what=what, fix=fix)
+
+
+def _cache() -> Finding:
+    root = publish.cache_root()
+    try:
+        Cache(root)
+    except HostError as problem:
+        what = f"{problem.where}: {problem.why}"
+        return Finding(name="cache", there=False, what=what, fix="export EDGEPACK_CACHE=FOLDER")
+    if wrong := store.verify(root, fix=False):
+        what = f"{len(wrong)} entries are damaged, the first: {wrong[0].why}"
+        return Finding(name="cache", there=False, what=what, fix="edgepack cache verify --fix")
+    return Finding(name="cache", there=True, what=f"{root}, whole")
 
 
 def _emulator(arch: str) -> Finding:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from edgepack.data import Sentences, generate, open_data
+from edgepack.data.feeds import Feeds
 from edgepack.errors import ModelError
 from edgepack.types import SPLITS, Sample, Samples, Split, TensorSpec, digest_of
 
@@ -28,12 +29,16 @@ class MadeUp:
         seed: decides the values.
         inputs: gives the model's inputs.
         sizes: gives the sizes of dynamic axes that the model is known to take.
+        state: input -> output of the run before; such inputs are zeros.
     """
 
     generated = True
 
-    def __init__(self, digest: str, seed: int, inputs: Specs, sizes: Sizes) -> None:
-        self.digest = digest_of("made up", digest, seed, GENERATED)
+    def __init__(
+        self, digest: str, seed: int, inputs: Specs, sizes: Sizes, state: Mapping[str, str]
+    ) -> None:
+        self.digest = digest_of("made up", digest, seed, GENERATED, dict(state))
+        self._state = state
         self._seed = seed
         self._inputs = inputs
         self._sizes = sizes
@@ -49,7 +54,8 @@ class MadeUp:
                 fix="give data: `--data x.npz`, or `evaluation` under [data]",
             )
         share = -(-GENERATED // len(shapes))
-        drawn = [list(generate(self._inputs(), self._seed, share, sizes)) for sizes in shapes]
+        specs = Feeds(self._inputs, dict(self._state), {}, "made-up inputs").specs
+        drawn = [list(generate(specs, self._seed, share, sizes, self._state)) for sizes in shapes]
         # Shapes take turns, so that the first few samples show each of them.
         return [sample for turn in zip(*drawn, strict=True) for sample in turn][:GENERATED]
 
@@ -71,10 +77,16 @@ def open_splits(work: Work, inputs: Specs, sizes: Sizes) -> dict[Split, Samples]
     for split in SPLITS:
         if reference := getattr(recipe.data, split):
             data[split] = open_data(
-                reference, recipe.folder, inputs=inputs, tokenizer=source.tokenizer
+                reference,
+                recipe.folder,
+                inputs=inputs,
+                tokenizer=source.tokenizer,
+                state=recipe.model.state,
+                table=recipe.data,
+                classes=split != "evaluation" or ".py:" not in (recipe.data.metric or ""),
             )
     if "evaluation" not in data:
-        made: Samples = MadeUp(source.digest, recipe.seed, inputs, sizes)
+        made: Samples = MadeUp(source.digest, recipe.seed, inputs, sizes, recipe.model.state)
         if source.tokenizer and (source.tokenizer / "tokenizer.json").is_file():
             made = Sentences(inputs, source.tokenizer)
         data["evaluation"] = data.get("calibration", made)

@@ -70,8 +70,11 @@ class Prover:
             )
             timed = rounds > 0 and channel.real_clock
             if not timed and (entry := self.cache.get(key)):
-                text = (entry / "device.json").read_text()
-                return Device.model_validate_json(text).model_copy(update={"cached": True})
+                try:
+                    known = Device.model_validate_json((entry / "device.json").read_bytes())
+                    return known.model_copy(update={"cached": True})
+                except (OSError, ValueError) as problem:
+                    self.cache.drop(key, f"it cannot be read: {problem}")
             device = prove(
                 artifact,
                 channel,

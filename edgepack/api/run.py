@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack import __version__, publish
-from edgepack.api.chain import Chain, Node
+from edgepack.api.chain import Chain, Node, versions
 from edgepack.api.inputs import open_splits
 from edgepack.api.lock import NAME as LOCK
 from edgepack.api.lock import Lock
@@ -18,14 +18,18 @@ from edgepack.api.score import Scorer
 from edgepack.api.trials import Trials
 from edgepack.base import Events, Silent
 from edgepack.cache import Cache
-from edgepack.data import resolve
+from edgepack.data import check_splits, resolve
 from edgepack.devices.open import open_channel
 from edgepack.plan import Plan
 from edgepack.proof.budget import Limits, Measurements, judge
 from edgepack.report import Report, TargetReport, worst
+from edgepack.types import Samples, Split, digest_of
 
 if TYPE_CHECKING:
     from edgepack.api import Work
+
+COPIES = 4
+"""Models of the size of the one that comes in for which a build must find room on disk."""
 
 
 def execute(
@@ -75,6 +79,7 @@ def execute(
         "data": {split: samples.digest for split, samples in data.items()},
     }
     chain = Chain(work.source, work.recipe.seed, data, runner, events, cache, facts)
+    warnings = _warnings(work, data, cache, events)
     lock = Lock((work.recipe.folder if work.recipe.path else out) / LOCK)
     build = _Build(work, chain, Prover(cache, events, offline), lock, out, tuple(on), force)
     targets = tuple(build.target(plan) for plan in work.plans)
@@ -84,6 +89,7 @@ def execute(
             "name": work.plans[0].name,
             "verdict": worst([target.verdict for target in targets]),
             "targets": targets,
+            "warnings": warnings,
             "environment": environment(),
         }
     )
@@ -109,6 +115,7 @@ class _Build:
         target = self.work.targets[plan.target]
         limits = Limits.model_validate(self.work.recipe.gates_for(plan.target, target))
         baseline = self.chain.run(plan.baseline)[-1]
+        publish.check_room((self.out, self.chain.cache.root), COPIES * baseline.facts["bytes"])
         scorer = self._scorer(baseline)
         trials = Trials(plan, target, limits, self.chain, scorer, self.prover, self.lock)
         chosen = trials.chosen()
@@ -160,6 +167,19 @@ class _Build:
             why = "there is no evaluation data"
         metric = resolve(named, recipe.folder) if named else None
         return Scorer(self.chain, baseline, metric, why)
+
+
+def _warnings(
+    work: Work, data: Mapping[Split, Samples], cache: Cache, events: Events
+) -> tuple[str, ...]:
+    """Look the data through once, and say again what was found then."""
+    metric = work.recipe.data.metric or work.source.metric
+    digests = {split: samples.digest for split, samples in data.items()}
+    key = digest_of("warnings", versions(), digests, metric)
+    value, cached = cache.fact(key, lambda: {"found": check_splits(data, metric or None, events)})
+    for sentence in value["found"] if cached else ():
+        events.note(sentence)
+    return tuple(value["found"])
 
 
 def _given(work: Work) -> set[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from edgepack.api.chain import Chain, Node, versions
 from edgepack.data import Metric as DataMetric
-from edgepack.proof.accuracy import Measured, evaluate
+from edgepack.proof.accuracy import Measured, evaluate, paired
 from edgepack.proof.fidelity import Fidelity, compare
 from edgepack.report import Metric
 from edgepack.types import EXACT_INT8, SessionSettings, digest_of
@@ -41,12 +41,18 @@ class Scorer:
         if self.metric is None or self.why:
             name = self.metric.name if self.metric else ""
             return Metric(name=name, before=None, after=None, why=self.why)
-        after = self._score(graph)
+        before, after = self._before, self._score(graph)
         return Metric(
             name=self.metric.name,
-            before=self._before.value,
+            before=before.value,
             after=after.value,
+            before_interval=before.interval,
+            after_interval=after.interval,
+            drop_interval=paired(self.metric, before, after),
+            lower_is_better=after.lower_is_better,
+            relative=after.relative,
             samples=after.samples,
+            items=after.items,
         )
 
     def fidelity(self, graph: Node) -> Fidelity:

@@ -14,7 +14,7 @@ from edgepack.api.prove import Prover, timed
 from edgepack.api.score import Scorer
 from edgepack.base import StepRecord
 from edgepack.devices.open import open_channel
-from edgepack.errors import ModelError
+from edgepack.errors import MeasurementError, ModelError
 from edgepack.plan import Plan
 from edgepack.proof.budget import Limits, Measurements, judge, judge_answers
 from edgepack.proof.choose import Contender, choose, slower
@@ -120,7 +120,9 @@ class Trials:
         choice: Any = self.plan.steps[place]
         if choice.asked:
             return self._asked(choice.ways)
-        trials = self._measured([self._try(way) for way in choice.ways])
+        *open_, plain = choice.ways
+        trials = [*(self._try(way) for way in open_), self._try(plain, needed=True)]
+        trials = self._measured(trials)
         decision = choose([t.contender() for t in trials], self._most_slowdown)
         if more := self._narrower(trials, place):
             trials = [*trials[:-1], *self._counted(more, trials[-1]), trials[-1]]
@@ -141,8 +143,8 @@ class Trials:
 
     def _asked(self, ways: Sequence[StepRecord]) -> Chosen:
         """Take the first way, whatever it measures; the last is counted beside it."""
-        first = self._try(ways[0], asked=True)
-        trials = self._counted([first, self._try(ways[-1])])
+        first = self._try(ways[0], needed=True)
+        trials = self._counted([first, self._try(ways[-1], needed=True)])
         told = slower(trials[0].contender(), trials[1].contender(), self._most_slowdown)
         why = f"the recipe asks for it; {told}" if told else "the recipe asks for it"
         return Chosen(
@@ -152,27 +154,29 @@ class Trials:
             trials[1].instructions,
         )
 
-    def _try(self, way: StepRecord, *, asked: bool = False) -> Trial:
+    def _try(self, way: StepRecord, *, needed: bool = False) -> Trial:
         """Build one way and measure its answers; what is refused is a trial, too."""
         one = load_pass(way.name).model_validate(way.options)
         trial = Trial(one.label, self.plan.with_way(way))
         self.chain.events.progress(f"try {one.label}", 0, 1)
         try:
             nodes = tuple(self.chain.run(trial.steps))
+            if not needed and (idle := _idle(nodes[trial.steps.index(way) + 1])):
+                return replace(trial, refused=idle)
             artifact = nodes[-1].load()
-        except ModelError as problem:
-            if asked:
+            found = Measurements(
+                bytes=artifact.size,
+                tolerance=artifact.manifest.tolerance,
+                metric=self.scorer.score(nodes[-2]),
+                fidelity=self.scorer.fidelity(nodes[-2]),
+            )
+        except (ModelError, MeasurementError) as problem:
+            if needed:
                 raise
             why = f"{problem.what}: {problem.why}" if problem.why else problem.what
             return replace(trial, refused=why)
         finally:
             self.chain.events.progress(f"try {one.label}", 1, 1)
-        found = Measurements(
-            bytes=artifact.size,
-            tolerance=artifact.manifest.tolerance,
-            metric=self.scorer.score(nodes[-2]),
-            fidelity=self.scorer.fidelity(nodes[-2]),
-        )
         failed = [g for g in judge_answers(self.limits, found) if g.verdict in {"fail", "invalid"}]
         wrong = "; ".join(f"{g.name} {_short(g.value)}, limit {_short(g.limit)}" for g in failed)
         return replace(trial, nodes=nodes, found=found, wrong=wrong)
@@ -247,6 +251,14 @@ class Trials:
 
 VETO = 1.1
 """Times as long as the model as it is, in each of three interleaved rounds."""
+
+
+def _idle(node: Node) -> str:
+    """Say why a step left its value as it was; nothing where it did not."""
+    step = node.step
+    if step is None or step.before != step.after:
+        return ""
+    return "; ".join(step.notes) or "it changes nothing"
 
 
 def _lesser(trial: Trial, place: int) -> Iterable[StepRecord]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from edgepack import __version__, publish
 from edgepack.api.prove import Prover, environment, interleaved, usual_channels
 from edgepack.artifact import Artifact
-from edgepack.artifact.format import MODEL
 from edgepack.base import Events, Silent
 from edgepack.cache import Cache
 from edgepack.data import open_data, resolve
@@ -91,8 +90,7 @@ class Loaded:
         self.artifact = artifact
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgepack-load-"))
-        model = Path(folder) / MODEL
-        artifact.extract(MODEL, model)
+        model = artifact.extract_model(Path(folder))
         opened = ChildRunner().open(model, artifact.manifest.session)
         self._session = self._stack.enter_context(opened)
 
@@ -133,14 +131,21 @@ def _metric(
     manifest = artifact.manifest
     with tempfile.TemporaryDirectory(prefix="edgepack-verify-") as work:
         folder = Path(work)
-        for name in (MODEL, *manifest.tokenizer):
+        model = artifact.extract_model(folder)
+        for name in manifest.tokenizer:
             artifact.extract(name, folder / Path(name).name)
         samples = open_data(data, Path.cwd(), inputs=lambda: manifest.inputs, tokenizer=folder)
         scorer = resolve(metric, Path.cwd())
-        measured = evaluate(
-            folder / MODEL, samples, scorer, ChildRunner(), events, manifest.session
-        )
-    return Metric(name=metric, before=None, after=measured.value, samples=measured.samples)
+        measured = evaluate(model, samples, scorer, ChildRunner(), events, manifest.session)
+    return Metric(
+        name=metric,
+        before=None,
+        after=measured.value,
+        after_interval=measured.interval,
+        lower_is_better=measured.lower_is_better,
+        relative=measured.relative,
+        samples=measured.samples,
+    )
 
 
 def _report(

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MANIFEST, DIGEST, SIGNATURE = "manifest.json", "manifest.sha256", "manifest.sig"
-MODEL, ORT_MODEL, CARD, SAMPLE = "model.onnx", "model.ort", "README.md", "sample.py"
+MODEL, DATA, ORT_MODEL = "model.onnx", "model.onnx.data", "model.ort"
+CARD, SAMPLE = "README.md", "sample.py"
 LEADING = (MANIFEST, DIGEST, SIGNATURE)
 """The entries that are not listed in the manifest, in their order."""
 
@@ -38,7 +39,7 @@ _SEGMENT = (
     r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?"
 )
 _NAME = re.compile(
-    r"manifest\.(?:json|sha256|sig)|model\.(?:onnx|ort)|README\.md|sample\.py"
+    r"manifest\.(?:json|sha256|sig)|model\.(?:onnx|onnx\.data|ort)|README\.md|sample\.py"
     r"|golden/[0-7]/(?:input|output)\.(?:0|[1-9][0-9]{0,2})\.bin"
     rf"|assets(?:/{_SEGMENT}){{1,5}}"
 )

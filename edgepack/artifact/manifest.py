@@ -10,7 +10,13 @@ import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from edgepack.artifact.canonical import SAFE
 from edgepack.artifact.format import LEADING, MODEL, MOST_FILES, clash, is_name
@@ -136,6 +142,7 @@ class Manifest(Frozen):
     data: dict[Split, Sha256]
     key_id: Sha256 | None
     critical: tuple[str, ...]
+    state: dict[str, str] = {}
     files: Annotated[tuple[FileRecord, ...], Field(max_length=MOST_FILES)]
 
     @model_validator(mode="after")
@@ -176,6 +183,25 @@ class Manifest(Frozen):
         if list(self.critical) != sorted(set(self.critical)):
             raise ValueError("critical is not sorted, or holds a name twice")
         return self
+
+    @model_validator(mode="after")
+    def _state_is_lawful(self) -> Self:
+        if not self.state and "state" in self.model_fields_set:
+            raise ValueError("a state that is empty is left out")
+        taken = {spec.name: spec for spec in self.inputs}
+        given = {spec.name: spec for spec in self.outputs}
+        for entry, source in self.state.items():
+            if entry not in taken or source not in given:
+                raise ValueError(f"the state `{entry}` = `{source}` is no input and output")
+            if taken[entry].dtype != given[source].dtype:
+                raise ValueError(f"the state `{entry}` is of another type than `{source}`")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_state(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty state: manifests written before there was one have no such field."""
+        told: dict[str, Any] = dump(self)
+        return told if self.state else {k: v for k, v in told.items() if k != "state"}
 
     def file(self, name: str) -> FileRecord | None:
         """Return the record of one file."""

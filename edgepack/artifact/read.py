@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edgepack.artifact.check import check
-from edgepack.artifact.format import Entry
+from edgepack.artifact.format import DATA, MODEL, Entry
 from edgepack.artifact.manifest import Manifest, Tensor
 from edgepack.artifact.refusal import refused
 from edgepack.artifact.scan import PIECE, opened
@@ -81,6 +81,20 @@ class Artifact:
         except BaseException:
             to.unlink()
             raise
+
+    def extract_model(self, folder: Path) -> Path:
+        """Write the model, and the weights beside it where they are, into a folder.
+
+        Raises:
+            ArtifactError: as `extract`.
+
+        Returns:
+            The ``.onnx`` file, for a session to open.
+        """
+        for name in (MODEL, DATA):
+            if name in self._by_name:
+                self.extract(name, folder / name)
+        return folder / MODEL
 
     def vectors(self) -> list[tuple[dict[str, Array], dict[str, Array]]]:
         """Return the golden vectors as pairs of named inputs and named outputs."""

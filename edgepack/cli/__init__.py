@@ -8,20 +8,24 @@ from importlib import import_module
 
 import click
 
-from edgepack import __version__
+from edgepack import __version__, publish
+from edgepack.cli import interrupt
 from edgepack.errors import EdgepackError, did_you_mean
 
 VERBS = {
+    "init": "Write a commented recipe for a model.",
     "build": "Make a model small, export, quantise and pack it, and prove it on the target.",
     "plan": "Show what a build would do, without doing it.",
     "verify": "Prove an artifact on a device, real or emulated.",
     "bench": "Measure or count the work of one inference, side by side.",
-    "inspect": "Show what an artifact says of itself.",
+    "compare": "Hold two artifacts or .onnx files side by side.",
+    "inspect": "Show what an artifact says of itself, or an .onnx file holds.",
     "unpack": "Extract an artifact's files into a fresh folder.",
     "targets": "List the targets, or show one.",
     "passes": "List the passes, or show the options of one.",
     "errors": "Explain an error code, or list all of them.",
     "doctor": "Tell what this machine lacks, and set it up.",
+    "cache": "Show, check or prune what builds have stored on this machine.",
     "schema": "Print the JSON Schema of a recipe, target, manifest or report.",
     "demo": "Build the builtin digits model and prove it on an emulated Cortex-A72.",
 }
@@ -62,12 +66,25 @@ def cli() -> None:
     """One recipe from checkpoint to proven artifact.
 
     Exit status: 0 pass, 1 a gate failed, 2 usage or recipe, 3 environment or unverified,
-    4 model unsupported, 5 measurement invalid, 6 artifact refused, 70 bug, 130 interrupted.
+    4 model unsupported, 5 measurement invalid, 6 artifact refused, 70 bug, 130 interrupted,
+    143 terminated.
     """
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; every deliberate error becomes a message."""
+    try:
+        with publish.workspace():
+            ended = _run(arguments)
+    except EdgepackError as problem:  # there is no room for temporary files
+        click.echo(str(problem), err=True)
+        return problem.status
+    except KeyboardInterrupt:
+        ended = 130
+    return interrupt.status(ended)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         answer = cli.main(list(arguments), prog_name="edgepack", standalone_mode=False)
     except EdgepackError as problem:
@@ -95,6 +112,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return 141
     except Exception:  # noqa: BLE001  the last resort, so that a bug has a status of its own
+        if interrupt.status(0):  # a library turned the signal into an error of its own
+            click.echo("interrupted; what was finished is kept", err=True)
+            return 130
         import traceback
 
         click.echo(traceback.format_exc(), err=True)

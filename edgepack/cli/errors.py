@@ -44,4 +44,6 @@ def command(code: str | None, style: str) -> None:
             continue
         for cause in group:
             why = f"\n  why: {cause.why}" if cause.why else ""
-            click.echo(f"{cause.code} {cause.what}{why}\n  fix: {cause.fix or 'as the message says'}")
+            click.echo(
+                f"{cause.code} {cause.what}{why}\n  fix: {cause.fix or 'as the message says'}"
+            )

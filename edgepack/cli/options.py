@@ -41,7 +41,10 @@ _model_options = _together(
     click.option(
         "--data", help="Evaluation data: a .npz, .jsonl or .csv file, or data.py:function."
     ),
-    click.option("--metric", help="accuracy, spearman, cosine, or data.py:metric."),
+    click.option(
+        "--metric",
+        help="accuracy, top5, f1, auc, spearman, mae, cer, perplexity, ... or data.py:metric.",
+    ),
     click.option("--task", help="The transformers task, where it cannot be inferred."),
     click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the recipe."

@@ -71,6 +71,8 @@ def text(report: Report, console: Console) -> None:
             console.print()
             console.print(table)
     console.print()
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False)
     console.print(f"verdict: [bold {COLOUR[report.verdict]}]{report.verdict}[/]")
 
 
@@ -111,6 +113,7 @@ def manifest_text(digest: str, manifest: Mapping[str, Any], console: Console) ->
 def markdown(report: Report) -> str:
     """Write a report as markdown, for a pull request or a CI summary."""
     lines = [f"# {report.name}: {report.verdict}"]
+    lines += ["", *(f"- warning: {text}" for text in report.warnings)] if report.warnings else []
     for target in report.targets:
         lines += ["", f"## {target.target}: {target.verdict}", ""]
         lines += [f"- {line}" for line in _summary(target)]
@@ -157,8 +160,19 @@ def _summary(target: TargetReport) -> Iterable[str]:
         if metric.after is None:
             yield f"{metric.name or 'metric'}: not measured ({metric.why})"
         else:
-            before = "" if metric.before is None else f" (before {metric.before:.2f})"
-            yield f"{metric.name} {metric.after:.2f}{before} on {metric.samples} samples"
+            form = ".4g" if metric.relative else ".2f"
+            after = _estimate(metric.after, metric.after_interval, form)
+            if metric.before is not None:
+                after += f" (before {_estimate(metric.before, metric.before_interval, form)})"
+            yield f"{metric.name} {after} on {metric.samples} samples"
+
+
+def _estimate(value: float, interval: tuple[float, float] | None, form: str) -> str:
+    """Write a value and its 95 % interval, which is told with a digit less."""
+    if interval is None:
+        return f"{value:{form}}"
+    low, high = (f"{end:{'.3g' if form == '.4g' else '.1f'}}" for end in interval)
+    return f"{value:{form}} [{low}, {high}]"
 
 
 def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:

@@ -13,7 +13,7 @@ from edgepack.cli import options
 @click.argument("artifact", type=click.Path(path_type=Path, dir_okay=False))
 @options.on_option
 @click.option("--data", help="Evaluation data: a .npz, .jsonl or .csv file.")
-@click.option("--metric", help="accuracy, spearman, or data.py:metric.")
+@click.option("--metric", help="As in a recipe: accuracy, f1, auc, ... or data.py:metric.")
 @options.fresh_option
 @options.offline_option
 @options.unverified_option

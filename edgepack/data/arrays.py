@@ -1,16 +1,17 @@
-"""Reads `.npz` files, which may lie about their size."""
+"""Reads `.npz` and `.npy` files, which may lie about their size."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepack.data.folder import Folder
 from edgepack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,65 @@ class NpzRows:
             check_columns(columns, self._reference)
             self._columns = columns
         return self._columns
+
+
+class NpyRows:
+    """The samples of one array, along its first axis; they are read from the disk one by one."""
+
+    def __init__(self, path: Path, reference: str) -> None:
+        self._path = path
+        self._reference = reference
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._read())
+
+    def _read(self) -> Array:
+        array = read_npy(self._path, self._reference)
+        check_columns({"the array": array}, self._reference)
+        return array
+
+
+class NpyFolder:
+    """The arrays of a folder, one file a sample, with their labels."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+    def __iter__(self) -> Iterator[tuple[Mapping[str, Array], Any]]:
+        for path, label in self._folder:
+            where = f"{self._folder.reference}/{path.relative_to(self._folder.path).as_posix()}"
+            yield {"x": read_npy(path, where)}, label
+
+    def labels(self) -> Iterator[Any]:
+        """Yield the labels alone; no file is opened."""
+        return (label for _, label in self._folder)
+
+
+def read_npy(path: Path, reference: str) -> Array:
+    """Return the array of a file, whose values stay on the disk until they are looked at.
+
+    Raises:
+        UsageError: E296 when it is damaged or holds Python objects.
+    """
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.dtype.kind not in "biufUS":
+            raise ValueError(f"it holds {array.dtype}, which is no plain type")
+    except _DAMAGE as problem:
+        raise UsageError(
+            "E296",
+            "the file cannot be read as .npy",
+            where=reference,
+            why=str(problem),
+            fix="write it with `np.save(file, array)`, a plain array only",
+        ) from problem
+    return array
 
 
 def check_columns(columns: dict[str, Array], where: str) -> None:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from edgepack.types import Array
 
 
-def fit(given: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
+def fit(
+    given: Any,
+    specs: Sequence[TensorSpec],
+    where: str,
+    usual: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
     """Return one run's arrays by input name, a leading batch axis of 1 added where it lacks.
 
     Args:
@@ -22,16 +27,26 @@ def fit(given: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Array]
             also names the only input of a model.
         specs: the model's inputs.
         where: the data and the index of the sample, for messages.
+        usual: what the inputs are fed that a mapping need not name, and a tuple does not; they
+            fit already.
 
     Raises:
         UsageError: E276 wrong names, E277 wrong type, E278 wrong shape, E279 not a finite number.
     """
-    named = _named(given, specs, where)
-    return {spec.name: _fitted(named[spec.name], spec, where) for spec in specs}
+    usual = usual or {}
+    named = _named(given, specs, usual, where)
+    return {
+        spec.name: _fitted(named[spec.name], spec, where)
+        if spec.name in named
+        else usual[spec.name]
+        for spec in specs
+    }
 
 
-def _named(given: Any, specs: Sequence[TensorSpec], where: str) -> Mapping[str, Any]:
-    names = [spec.name for spec in specs]
+def _named(
+    given: Any, specs: Sequence[TensorSpec], usual: Mapping[str, Array], where: str
+) -> Mapping[str, Any]:
+    names = [spec.name for spec in specs if spec.name not in usual]
     if not isinstance(given, Mapping):
         parts = given if isinstance(given, tuple) else (given,)
         if len(parts) != len(names):
@@ -42,24 +57,32 @@ def _named(given: Any, specs: Sequence[TensorSpec], where: str) -> Mapping[str, 
                 fix=f"give a mapping with {', '.join(names)}",
             )
         return dict(zip(names, parts, strict=True))
-    if len(names) == 1 and set(given) == {"x"}:
-        return {names[0]: given["x"]}
-    if missing := [name for name in names if name not in given]:
+    named = _renamed(given, names, usual)
+    if missing := [name for name in names if name not in named]:
         raise UsageError(
             "E276",
             f"a sample lacks the input `{missing[0]}`",
             where=where,
-            why=f"it has {', '.join(map(str, given)) or 'nothing'}",
+            why=f"it has {', '.join(map(str, named)) or 'nothing'}",
             fix=f"name the arrays as the model does: {', '.join(names)}",
         )
-    if strange := [name for name in given if name not in names]:
+    if strange := [name for name in named if name not in names and name not in usual]:
         raise UsageError(
             "E276",
             f"the model has no input `{strange[0]}`",
             where=where,
             fix=f"remove it or rename it; {did_you_mean(str(strange[0]), names)}",
         )
-    return given
+    return named
+
+
+def _renamed(
+    given: Mapping[str, Any], names: Sequence[str], usual: Mapping[str, Array]
+) -> Mapping[str, Any]:
+    """Read `x` as the only input that the data must give, where no input is called so."""
+    if len(names) != 1 or "x" not in given or "x" in {*names, *usual} or names[0] in given:
+        return given
+    return {(names[0] if name == "x" else name): value for name, value in given.items()}
 
 
 def _fitted(value: Any, spec: TensorSpec, where: str) -> Array:

@@ -61,6 +61,10 @@ class UserFunction:
                 self._loaded = getattr(module, self.name)
             return self._loaded(*arguments)
 
+    def marked(self, attribute: str) -> bool:
+        """Whether the function, once it was called, carries a true attribute of that name."""
+        return bool(getattr(self._loaded, attribute, False))
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let imports find what lies beside the file, and name what the user's code raises.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edgepack.graph.examples import example_inputs
 from edgepack.types import Sample, TensorSpec, digest_of
 
@@ -21,12 +23,14 @@ class Generated:
         seed: decides every value, together with a sample's index.
         count: how many there are.
         sizes: sizes of free axes by name, where the usual ones do not do.
+        state: input -> output of the run before; such inputs are zeros.
     """
 
     inputs: tuple[TensorSpec, ...]
     seed: int
     count: int
     sizes: Mapping[str, int] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
 
     generated = True
 
@@ -34,7 +38,8 @@ class Generated:
     def digest(self) -> str:
         """SHA-256 over all that decides the samples."""
         specs = [spec.model_dump(mode="json") for spec in self.inputs]
-        return digest_of("generated", VERSION, specs, self.seed, self.count, dict(self.sizes))
+        sizes, state = dict(self.sizes), dict(self.state)
+        return digest_of("generated", VERSION, specs, self.seed, self.count, sizes, state)
 
     def __len__(self) -> int:
         return self.count
@@ -43,11 +48,17 @@ class Generated:
         for index in range(self.count):
             # Seeds that differ share no sample.
             seed = (self.seed << 20) + index
-            yield Sample((example_inputs(self.inputs, seed, self.sizes),))
+            drawn = example_inputs(self.inputs, seed, self.sizes)
+            run = {n: np.zeros_like(v) if n in self.state else v for n, v in drawn.items()}
+            yield Sample((run,), state=self.state)
 
 
 def generate(
-    inputs: Sequence[TensorSpec], seed: int, count: int, sizes: Mapping[str, int] | None = None
+    inputs: Sequence[TensorSpec],
+    seed: int,
+    count: int,
+    sizes: Mapping[str, int] | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> Generated:
     """Return `count` samples that fit the inputs (see `graph.examples.example_inputs`)."""
-    return Generated(tuple(inputs), seed, count, dict(sizes or {}))
+    return Generated(tuple(inputs), seed, count, dict(sizes or {}), dict(state or {}))

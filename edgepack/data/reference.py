@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edgepack.data.arrays import NpzRows
+from edgepack.data.arrays import NpyFolder, NpyRows, NpzRows
+from edgepack.data.audio import AudioRows
+from edgepack.data.feeds import Feeds
 from edgepack.data.fit import fit
+from edgepack.data.folder import Folder
 from edgepack.data.function import FunctionRows, UserFunction
+from edgepack.data.pictures import PictureRows
 from edgepack.data.rows import Text, class_ids, row_of
 from edgepack.data.text import TextRows
 from edgepack.data.tokens import Encoder, settings, tokenizer_digest
 from edgepack.errors import UsageError, did_you_mean
-from edgepack.types import Sample, Samples, TensorSpec, digest_of, file_digest
+from edgepack.spec.recipe import DataTable
+from edgepack.types import Frozen, Sample, Samples, TensorSpec, digest_of, file_digest
 
 if TYPE_CHECKING:
     from edgepack.types import Tensors
@@ -23,7 +28,9 @@ if TYPE_CHECKING:
     Specs = Callable[[], tuple[TensorSpec, ...]]
 
 FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
-TEXT = (".jsonl", ".csv")
+TEXT = (".jsonl", ".csv", ".txt")
+FILES = (".npz", ".npy", *TEXT)
+_KINDS = "a .npz, .npy, .jsonl, .csv or .txt file, a folder of pictures, .wav or .npy files"
 
 
 class Rows(Protocol):
@@ -35,50 +42,97 @@ class Rows(Protocol):
 
 
 def open_data(
-    reference: str, folder: Path, *, inputs: Specs, tokenizer: Path | None = None
+    reference: str,
+    folder: Path,
+    *,
+    inputs: Specs,
+    tokenizer: Path | None = None,
+    state: Mapping[str, str] | None = None,
+    table: DataTable | None = None,
+    classes: bool = True,
 ) -> Samples:
     """Return the samples that a reference stands for; nothing is loaded and no code runs yet.
 
     Args:
-        reference: ``x.npz``, ``x.jsonl``, ``x.csv`` or ``data.py:function``.
+        reference: a file, a folder, or ``data.py:function``.
         folder: where the recipe lies.
         inputs: gives the model's inputs, asked when the first sample is.
         tokenizer: the folder of ``tokenizer.json``, for text.
+        state: input -> output: what a run takes from the run before it; zeros at first.
+        table: the recipe's `[data]`, which says how files become samples.
+        classes: a label that is text names a class, and becomes its number; else it stays text,
+            which a user's own metric may compare with.
 
     Raises:
         UsageError: E270 no such file, E271 no such kind, E272 or E273 wrong Python, E284 text
-            without a tokenizer. Iterating raises E274 to E289 for what is wrong in the data.
+            without a tokenizer, E290 a folder that cannot be read. Iterating raises E274 to E297
+            for what is wrong in the data.
     """
     match = FUNCTION.fullmatch(reference)
     path = folder / (match["file"] if match else reference)
-    if not match and path.suffix not in {".npz", *TEXT}:
-        function = path.suffix == ".py" or ".py:" in reference
+    _check(reference, path, function=match is not None)
+    table = table or DataTable()
+    feeds = Feeds(inputs, dict(state or {}), dict(table.constants), reference)
+    if match:
+        user = UserFunction(path, match["name"], reference)
+        return Dataset(
+            reference, lambda: user.digest, FunctionRows(user), feeds, tokenizer, classes
+        )
+    rows: Rows
+    if path.is_dir():
+        found = Folder(path, reference)
+        settings: Frozen | None = None
+        if found.kind == "pictures":
+            settings = table.pictures
+            rows = PictureRows(found, feeds.free, table.pictures)
+        elif found.kind == "sounds":
+            settings = table.audio
+            rows = AudioRows(found, feeds.free, table.audio)
+        else:
+            rows = NpyFolder(found)
+        return Dataset(
+            reference, lambda: digest_of(found.digest, settings), rows, feeds, tokenizer, classes
+        )
+    if path.suffix in TEXT:
+        if not _has_tokenizer(tokenizer):
+            raise _no_tokenizer(reference)
+        rows = TextRows(path, reference)
+    else:
+        rows = (NpzRows if path.suffix == ".npz" else NpyRows)(path, reference)
+    return Dataset(reference, lambda: file_digest(path), rows, feeds, tokenizer, classes)
+
+
+def _check(reference: str, path: Path, *, function: bool) -> None:
+    """Refuse what is not there, and what is of no kind that is read."""
+    if path.is_dir() and not function:
+        return
+    known = function or path.suffix in FILES
+    if not known and (path.suffix or path.is_file()):
+        code = path.suffix == ".py" or ".py:" in reference
         raise UsageError(
             "E271",
             f"`{reference}` is no data that can be read",
             where=reference,
             fix="name a function, as in `data.py:evaluation`"
-            if function
-            else "give a .npz, .jsonl or .csv file, or a function as `data.py:function`",
+            if code
+            else f"give {_KINDS} that is there, or a function as `data.py:function`",
         )
     if not path.is_file():
         beside = {p.name for p in path.parent.glob(f"*{path.suffix}")}
         raise UsageError(
             "E270",
-            f"there is no file {path.name}",
+            f"there is no {'file' if path.suffix else 'folder'} {path.name}",
             where=reference,
             fix=did_you_mean(path.name, beside) if beside else "put it beside the recipe",
         )
-    if match:
-        user = UserFunction(path, match["name"], reference)
-        return Dataset(reference, lambda: user.digest, FunctionRows(user), inputs, tokenizer)
-    if path.suffix in TEXT:
-        if not _has_tokenizer(tokenizer):
-            raise _no_tokenizer(reference)
-        rows: Rows = TextRows(path, reference)
-    else:
-        rows = NpzRows(path, reference)
-    return Dataset(reference, lambda: file_digest(path), rows, inputs, tokenizer)
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Rows whose labels are known without reading them."""
+
+    def labels(self) -> Iterator[Any]:
+        """Yield the label of each row."""
 
 
 class Dataset:
@@ -91,25 +145,34 @@ class Dataset:
         reference: str,
         digest: Callable[[], str],
         rows: Rows,
-        inputs: Specs,
+        feeds: Feeds,
         tokenizer: Path | None,
+        classes: bool = True,
     ) -> None:
         self._reference = reference
+        self._names_classes = classes
         self._digest = digest
         self._rows = rows
-        self._inputs = inputs
+        self._feeds = feeds
         self._tokenizer = tokenizer
         self._classes: dict[str, int] | None = None
         self._count: int | None = None
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the data's file or code, and over the tokenizer's files."""
-        return digest_of(self._reference, self._digest(), tokenizer_digest(self._tokenizer))
+        """SHA-256 over the data's files or code, how they are read, and the tokenizer's files."""
+        return digest_of(
+            self._reference,
+            self._digest(),
+            tokenizer_digest(self._tokenizer),
+            self._feeds.state,
+            self._feeds.constants,
+            self._names_classes,
+        )
 
     @cached_property
     def _specs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs()
+        return self._feeds.specs
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -129,9 +192,11 @@ class Dataset:
             where = f"{self._reference}, sample {index}"
             row = row_of(raw, names, where)
             label = row.label
-            if isinstance(label, str) or self._classes:
-                label = self._class(label)
-            yield Sample(tuple(self._run(run, where) for run in row.runs), label)
+            if self._names_classes and (_named(label) or self._classes):
+                many = isinstance(label, list | tuple)
+                label = [self._class(n) for n in label] if many else self._class(label)
+            runs = tuple(self._run(run, where) for run in row.runs)
+            yield Sample(runs, label, self._feeds.state)
         self._count = self._counted(index + 1)
 
     def _counted(self, count: int) -> int:
@@ -146,16 +211,29 @@ class Dataset:
 
     def _run(self, run: Any, where: str) -> Tensors:
         given = self._encoder.encode(run) if isinstance(run, Text) else run
-        return fit(given, self._specs, where)
+        return fit(given, self._specs, where, self._feeds.usual)
 
     def _class(self, label: Any) -> int:
         """Number a class; the first name met sets off one reading of all labels."""
         if self._classes is None:
             names = [spec.name for spec in self._specs]
-            labels = (row_of(raw, names, self._reference).label for raw in self._rows)
+            rows = self._rows
+            written = (
+                rows.labels()
+                if isinstance(rows, Labelled)
+                else (row_of(raw, names, self._reference).label for raw in rows)
+            )
+            labels = (n for some in written for n in (some if _named(some) == "many" else [some]))
             config = settings(self._tokenizer, "config.json") if self._tokenizer else {}
             self._classes = class_ids(labels, config.get("label2id") or {}, self._reference)
         return self._classes[label]
+
+
+def _named(label: Any) -> str:
+    """Say whether a label is the name of a class, or of a class for each run."""
+    if isinstance(label, list | tuple) and label and isinstance(label[0], str):
+        return "many"
+    return "one" if isinstance(label, str) else ""
 
 
 def _has_tokenizer(folder: Path | None) -> bool:

@@ -10,6 +10,8 @@ from edgepack.errors import UsageError, did_you_mean
 
 LABELS = ("label", "labels", "y", "score")
 """Names under which a label may stand, unless the model has an input of that name."""
+RUNS = "runs"
+"""Where the runs of a sample stand, in order, unless the model has an input of that name."""
 TEXTS = ("text", "text_pair", "texts", "text_1", "text_2")
 """Names under which text may stand."""
 
@@ -33,11 +35,13 @@ class Row:
 def row_of(raw: Any, names: Collection[str], where: str) -> Row:
     """Read an item; `names` are the model's inputs, which no word of ours may hide.
 
-    An item is a text, an array, a mapping of text or arrays that may hold a label, a pair
-    ``(inputs, label)`` whose inputs may be a tuple in the model's order, or a `types.Sample`.
+    An item is a text, an array, a mapping of text or arrays that may hold a label, a mapping with
+    `runs`, a pair ``(inputs, label)`` whose inputs may be a tuple in the model's order, or a
+    `types.Sample`.
 
     Raises:
-        UsageError: E275 for a tuple that is no pair, E283 for text that is not.
+        UsageError: E275 for a tuple that is no pair, E283 for text that is not, E297 for runs that
+            are none.
     """
     if isinstance(raw, str):
         return Row((Text(raw),))
@@ -51,6 +55,8 @@ def row_of(raw: Any, names: Collection[str], where: str) -> Row:
     found = [key for key in LABELS if key in raw and key not in names]
     label = _plain(raw[found[0]]) if found else None
     rest = {key: value for key, value in raw.items() if key not in found}
+    if RUNS in rest and RUNS not in names:
+        return Row(_runs(rest, where), label)
     if any(key in TEXTS and key not in names for key in rest):
         return Row(texts_of(rest, where), label)
     return Row((rest,), label)
@@ -74,6 +80,23 @@ def texts_of(record: Mapping[str, Any], where: str) -> tuple[Text, ...]:
         where=where,
         why=f"found {', '.join(map(str, record)) or 'nothing'}",
         fix="give `text`, `text` and `text_pair`, or two texts that are encoded apart",
+    )
+
+
+def _runs(record: Mapping[str, Any], where: str) -> tuple[Any, ...]:
+    """Read the runs of a sample, each a text, a mapping, a tuple or an array."""
+    runs = record[RUNS]
+    listed = isinstance(runs, Iterable) and not isinstance(runs, str | bytes | Mapping)
+    found = tuple(Text(run) if isinstance(run, str) else run for run in runs) if listed else ()
+    if found and len(record) == 1:
+        return found
+    strange = [str(key) for key in record if key != RUNS]
+    raise UsageError(
+        "E297",
+        "the runs of a sample cannot be read",
+        where=where,
+        why=f"`{strange[0]}` stands beside them" if strange else "there are none",
+        fix='give `{"runs": [first, second, ...], "label": ...}`, each run by input name',
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads rows of text from `.jsonl` and `.csv` files, as a stream."""
+"""Reads rows of text from `.jsonl`, `.csv` and `.txt` files, as a stream."""
 
 from __future__ import annotations
 
@@ -24,11 +24,38 @@ class TextRows:
         return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        read = _csv if self._path.suffix == ".csv" else _jsonl
-        return read(self._path, self._reference)
+        return records(self._path, self._reference)
 
 
-def _jsonl(path: Path, reference: str) -> Iterator[dict[str, Any]]:
+def records(path: Path, reference: str, *, lists: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the records of a `.jsonl`, `.csv` or `.txt` file, the last with a `text` a line.
+
+    Args:
+        path: the file; its ending says what it is.
+        reference: the file as the user wrote it.
+        lists: whether a label may be a list, one value a run.
+
+    Raises:
+        UsageError: E288 with the line that cannot be read.
+    """
+    if path.suffix == ".csv":
+        return _csv(path, reference)
+    return _txt(path, reference) if path.suffix == ".txt" else _jsonl(path, reference, lists)
+
+
+def _txt(path: Path, reference: str) -> Iterator[dict[str, Any]]:
+    """Yield one text a line; empty lines are left out."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                text = line.decode("utf-8-sig").strip()
+            except UnicodeDecodeError as problem:
+                raise _malformed(f"{reference}:{number}", str(problem)) from None
+            if text:
+                yield {"text": text}
+
+
+def _jsonl(path: Path, reference: str, lists: bool) -> Iterator[dict[str, Any]]:
     """Yield one object a line; empty lines are left out."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
@@ -41,7 +68,7 @@ def _jsonl(path: Path, reference: str) -> Iterator[dict[str, Any]]:
             if not isinstance(record, dict):
                 raise _malformed(f"{reference}:{number}", "a line is not an object")
             for key in LABELS:
-                if isinstance(record.get(key), list | dict):
+                if isinstance(record.get(key), dict if lists else list | dict):
                     raise _malformed(f"{reference}:{number}", f"`{key}` is no number and no name")
             yield record
 
@@ -85,5 +112,5 @@ def _malformed(where: str, why: str) -> UsageError:
         "a row cannot be read",
         where=where,
         why=why,
-        fix="write UTF-8: one JSON object a line, or CSV with a header",
+        fix="write UTF-8: one JSON object a line, CSV with a header, or one text a line (.txt)",
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from edgepack.child import tied
 from edgepack.devices import DeviceFailure, Outcome
 
 LAST_WORDS = 4000
@@ -70,7 +71,7 @@ class JobFolder:
         words: BinaryIO,
     ) -> int:
         with subprocess.Popen(
-            [str(part) for part in command],
+            tied(command),
             cwd=self.path,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

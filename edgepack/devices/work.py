@@ -54,6 +54,9 @@ def execute(channel: Channel, job: Job) -> Answer:
         rounds = job.rounds if channel.real_clock else 0
         _write(job, rounds, folder)
         files = {name: folder / name for name in ("job.json", "inputs.bin")}
+        beside = job.model.with_name(f"{job.model.name}.data")
+        if beside.exists():
+            files["model.onnx.data"] = beside
         channel.push({"agent.py": AGENT, "model.onnx": job.model, **files})
         outcome = channel.run(["job"], seconds=job.seconds, counted=job.count)
         if outcome.status != 0:

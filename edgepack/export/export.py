@@ -32,7 +32,6 @@ class Export(ExportPass):
         from edgepack.export.parity import hold
         from edgepack.export.trace import to_graph
 
-        graph = to_graph(model, self.opset)
-        with context.runner.open(graph) as session:
-            context.events.decision(hold(model, session, context.seed))
-        return graph
+        exported = to_graph(model, self.opset)
+        context.events.decision(hold(model, exported, context.seed, context.runner))
+        return exported.graph

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgepack.base import Session
+from edgepack.base import Runner
 from edgepack.errors import ModelError
+from edgepack.export.modules import first_module
+from edgepack.export.trace import Exported
 from edgepack.graph.agreement import agreement
 from edgepack.types import Frozen
 
 if TYPE_CHECKING:
     from edgepack.model import Model
+    from edgepack.types import Tensors
 
 LIMIT = 1e-4
 """Largest difference from torch, relative to the largest magnitude of an output."""
@@ -23,22 +26,32 @@ class Parity(Frozen):
     relative: tuple[float, ...]
 
 
-def hold(model: Model, session: Session, seed: int) -> Parity:
+def hold(model: Model, exported: Exported, seed: int, runner: Runner) -> Parity:
     """Feed both the same at up to three sizes of the dynamic axes.
 
     Raises:
-        ModelError: E437 when the graph answers otherwise than torch.
+        ModelError: E437 when the graph answers otherwise than torch, naming the first module that
+            differs; E420 to E424 when it does not run.
     """
     sizes = _sizes(model)
     found = []
-    for chosen in sizes:
-        feed = model.sized(chosen, seed)
-        expected = model.run(feed)
-        apart = agreement(expected, session.run(feed)).relative
-        if not apart <= LIMIT:
-            raise _apart(apart, chosen)
-        found.append(apart)
+    with runner.open(exported.graph) as session:
+        for chosen in sizes:
+            feed = model.sized(chosen, seed)
+            apart = agreement(model.run(feed), session.run(feed)).relative
+            if not apart <= LIMIT:
+                raise _apart(apart, chosen, _first(model, exported, feed, runner))
+            found.append(apart)
     return Parity(sizes=sizes, relative=tuple(found))
+
+
+def _first(model: Model, exported: Exported, feed: Tensors, runner: Runner) -> str:
+    """Say which module differs first; an explanation that fails must not hide what it explains."""
+    try:
+        found = first_module(model, exported, feed, runner, LIMIT)
+    except Exception:  # noqa: BLE001  hooks run the user's module once more
+        return ""
+    return str(found) if found else ""
 
 
 def _sizes(model: Model) -> tuple[dict[str, int], ...]:
@@ -59,12 +72,13 @@ def _runs(model: Model, sizes: dict[str, int]) -> bool:
     return True
 
 
-def _apart(relative: float, sizes: dict[str, int]) -> ModelError:
+def _apart(relative: float, sizes: dict[str, int], first: str) -> ModelError:
     where = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
+    why = "relative to the largest magnitude of an output; inf is another shape or type"
     return ModelError(
         "E437",
         f"the exported graph stands {relative:.2g} from torch, and may stand {LIMIT:.0e}",
         where=where,
-        why="relative to the largest magnitude of an output; inf is another shape or type",
+        why=f"{first}; {why}" if first else why,
         fix="look for randomness, state or branches on values in the model's forward",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -21,7 +22,19 @@ if TYPE_CHECKING:
     from edgepack.model import Model
 
 
-def to_graph(model: Model, opset: int) -> Graph:
+class Exported(NamedTuple):
+    """A graph, and where each of its values is from.
+
+    Attributes:
+        graph: the graph, without traces.
+        modules: the modules that a value was computed in, by its name, from the outermost.
+    """
+
+    graph: Graph
+    modules: dict[str, tuple[str, ...]]
+
+
+def to_graph(model: Model, opset: int) -> Exported:
     """Export a model; axes keep the names that its specs give them.
 
     Raises:
@@ -51,8 +64,9 @@ def to_graph(model: Model, opset: int) -> Graph:
     except Exception as problem:  # whatever tracing a model may raise
         raise _refused(problem) from problem
     _free_names(program.model.graph)
+    modules = _modules(program.model.graph)
     _drop_traces(program.model)
-    return Graph(program.model)
+    return Exported(Graph(program.model), modules)
 
 
 def _shapes_of(module: torch.nn.Module, axes: tuple[dict[int, str], ...]) -> Any:
@@ -76,6 +90,17 @@ def _free_names(graph: ir.Graph) -> None:
                 name += "_"
             names.add(name)
             value.name = name
+
+
+def _modules(graph: ir.Graph) -> dict[str, tuple[str, ...]]:
+    """Read from the exporter's notes which modules each value was computed in."""
+    scopes = {
+        value.name: ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+        for node in graph
+        for value in node.outputs
+    }
+    # The first scope is the model itself, the last the operation.
+    return {name: tuple(scope[1:-1]) for name, scope in scopes.items() if name}
 
 
 def _drop_traces(model: ir.Model) -> None:

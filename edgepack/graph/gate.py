@@ -7,14 +7,22 @@ hostile protobuf may still exhaust memory while it is parsed.
 
 from __future__ import annotations
 
+import math
+import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack.errors import ModelError
+from edgepack.graph.finite import refuse_diverged
+from edgepack.graph.functions import inline
+from edgepack.graph.quantised import half_weights, quantised_by
 from edgepack.graph.structure import Walk
 from edgepack.graph.tensors import Tensors
-from edgepack.graph.value import PROTOBUF_LIMIT, Graph
+from edgepack.graph.value import Graph
+from edgepack.graph.weights import PROTOBUF_LIMIT
+from edgepack.types import Tolerance
 
 if TYPE_CHECKING:
     import onnx
@@ -22,10 +30,32 @@ if TYPE_CHECKING:
 OPSETS = (7, 26)
 IR = 13
 """What ONNX Runtime 1.31 loads."""
+MAX_INPUT = 1 << 28
+"""Elements of one input: 1 GiB of float32."""
+HALF_TOLERANCE = Tolerance(exact=False, relative=2e-2, cosine=0.999)
+"""Between processors that compute 16-bit floats as such and those that widen them first."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A foreign model that passed.
+
+    Attributes:
+        graph: rewritten from what was checked.
+        notes: what a user should know of it.
+    """
+
+    graph: Graph
+    notes: tuple[str, ...]
 
 
 def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph:
-    """Read a foreign model, check all of it, and return it rewritten.
+    """Read a foreign model, check all of it, and return it rewritten; see `receive`."""
+    return receive(path, opset=opset, ir=ir).graph
+
+
+def receive(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Admitted:
+    """Read a foreign model, check all of it, and return it rewritten, with notes.
 
     Args:
         path: the ``.onnx`` file; external data must lie beside it.
@@ -33,16 +63,20 @@ def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph
         ir: highest IR version.
 
     Raises:
-        ModelError: E400 to E410 and E413 to E416, naming the tensor, node or operator at fault.
+        ModelError: E400 to E410, E412 to E416, E418 and E419, naming the tensor, node or operator
+            at fault.
     """
     model = _parse(path)
+    notes = []
+    if model.training_info:
+        del model.training_info[:]
+        notes.append(f"{path.name} carries training_info, which is left out")
+    if model.functions:
+        count = len(model.functions)
+        model = inline(model)
+        notes.append(f"the {count} functions of {path.name} were put in line")
     versions = _versions(model, opset, ir)
-    if model.training_info or model.functions:
-        raise ModelError(
-            "E409",
-            f"{path.name} carries {'training_info' if model.training_info else 'functions'}",
-            fix="export the model for inference; `onnx.inliner` puts functions in line",
-        )
+    _refuse_missing(model.graph, path.parent)
     model.DiscardUnknownFields()
     walk = Walk(versions, Tensors(path.parent))
     walk.graph(model.graph, frozenset())
@@ -51,47 +85,31 @@ def admit(path: Path, *, opset: tuple[int, int] = OPSETS, ir: int = IR) -> Graph
         raise ModelError(
             "E414", f"{path.name} has no inputs or no outputs", fix="export the model again"
         )
-    return graph.replace(scheme="quantised" if is_quantised(graph) else "float")
+    _refuse_vast(graph)
+    refuse_diverged(graph.model)
+    if proof := quantised_by(graph):
+        notes.append(f"{path.name} is already quantised: {proof}")
+        return Admitted(graph.replace(scheme="quantised"), tuple(notes))
+    if halves := half_weights(graph):
+        notes.append(f"{path.name} holds {halves} weights of 16-bit floats, which stay")
+        graph = graph.replace(tolerance=HALF_TOLERANCE)
+    return Admitted(graph, tuple(notes))
 
 
 def admit_to(path: str, folder: str, opset: list[int] | None = None, ir: int = IR) -> Any:
     """Admit a file in a child of its own and save the graph into `folder`.
 
     Returns:
-        ``{}``, or ``{"refused": {...}}`` with the arguments of the `ModelError`.
+        ``{"notes": [...]}``, or ``{"refused": {...}}`` with the arguments of the `ModelError`.
     """
     low, high = opset or OPSETS
     try:
-        admit(Path(path), opset=(low, high), ir=ir).save(Path(folder))
+        admitted = receive(Path(path), opset=(low, high), ir=ir)
+        admitted.graph.save(Path(folder))
     except ModelError as no:
         told = {"code": no.code, "what": no.what, "where": no.where, "why": no.why, "fix": no.fix}
         return {"refused": told}
-    return {}
-
-
-def is_quantised(graph: Graph) -> bool:
-    """Whether a model is quantised: by its operators, or by narrow weights that it widens itself.
-
-    The second kind stores int8 matrices and turns them into floats with Cast.
-    """
-    for node in graph.model.graph.all_nodes():
-        if node.op_type in QUANTISED or node.op_type.startswith(("QLinear", "QAttention", "QGemm")):
-            return True
-        weight = node.inputs[0] if node.op_type == "Cast" and node.inputs else None
-        if weight is None or weight.const_value is None or weight.dtype is None:
-            continue
-        matrix = len(weight.const_value.shape) >= 2
-        if matrix and weight.dtype.is_integer() and weight.dtype.bitwidth <= 8:
-            return True
-    return False
-
-
-QUANTISED = {
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits",
-    "QMoE", "GatherBlockQuantized", "MatMulBnb4", "QEmbedLayerNormalization",
-}  # fmt: skip
-"""Operators that only quantised models have."""
+    return {"notes": admitted.notes}
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -123,6 +141,23 @@ def _parse(path: Path) -> onnx.ModelProto:
         ) from problem
     _refuse_noise(model, path.name)
     return model
+
+
+def _refuse_missing(graph: onnx.GraphProto, folder: Path) -> None:
+    """Name the files with weights that do not lie beside the model, all at once."""
+    entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
+    named = [entry.value for entry in entries if entry.key == "location"]
+    # What is no plain name is refused as that, and not looked for.
+    plain = [name for name in dict.fromkeys(named) if name and not set(name) & set("/\\\0:")]
+    missing = [name for name in plain if len(name) < 256 and not os.path.lexists(folder / name)]
+    if missing:
+        raise ModelError(
+            "E418",
+            f"the model's weights are missing: {', '.join(f'`{name}`' for name in missing[:4])}",
+            why=f"{len([n for n in named if n in missing])} of {len(graph.initializer)} tensors "
+            "lie in a file that is not beside the model",
+            fix="copy that file into the model's folder, or save the model as one file",
+        )
 
 
 def _refuse_noise(message: Any, name: str) -> None:
@@ -170,6 +205,19 @@ def _versions(model: onnx.ModelProto, opset: tuple[int, int], ir: int) -> dict[s
     )
 
 
+def _refuse_vast(graph: Graph) -> None:
+    """Refuse inputs that no memory holds; axes without a number may be as small as one likes."""
+    for spec in graph.inputs:
+        count = math.prod(axis for axis in spec.shape if isinstance(axis, int))
+        if count > MAX_INPUT:
+            raise ModelError(
+                "E412",
+                f"input `{spec.name}` has {count:,} elements",
+                why=f"{MAX_INPUT:,} are the most that is fed",
+                fix="export the model with smaller or dynamic axes",
+            )
+
+
 def _rewrite(model: onnx.ModelProto, versions: dict[str, int], name: str) -> Graph:
     """Build our own model from the checked graph; nothing else of the file survives."""
     import onnx
@@ -202,7 +250,7 @@ def _rewrite(model: onnx.ModelProto, versions: dict[str, int], name: str) -> Gra
             fix="export the model again",
         ) from problem
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(lifted)
-    # Through bytes once more, so that nothing lazily refers to the foreign message.
+    # Through a message once more, so that nothing lazily refers to the foreign message.
     return Graph.from_proto(Graph(lifted).proto())
 
 

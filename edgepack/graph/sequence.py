@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgepack.base import Session
+from edgepack.errors import UsageError, did_you_mean
 from edgepack.types import Sample
 
 if TYPE_CHECKING:
@@ -24,11 +25,21 @@ def answers(
         session: the loaded graph.
         sample: its runs are fed in their order.
         outputs: names to answer; all for None. Outputs that carry the state are fetched as well.
+
+    Raises:
+        UsageError: E234 where the model does not have an output that carries the state.
+        ModelError: as the session does.
     """
     carried: dict[str, Array] = {}
     wanted = None if outputs is None else tuple(dict.fromkeys((*outputs, *sample.state.values())))
     for run in sample.inputs:
         fed = {**run, **carried}
         found = session.run(fed, wanted)
+        if lost := sorted(set(sample.state.values()) - set(found)):
+            raise UsageError(
+                "E234",
+                f"`[model.state]` takes the output `{lost[0]}`, which the model does not have",
+                fix=did_you_mean(lost[0], found),
+            )
         carried = {taken: found[given] for taken, given in sample.state.items()}
         yield fed, found

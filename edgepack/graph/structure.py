@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from edgepack.errors import ModelError
+from edgepack.graph.tensors import STRING
 
 if TYPE_CHECKING:
     import onnx
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 MAX_NODES = 200_000
 MAX_DEPTH = 8
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+FOREIGN = {
+    "com.microsoft.nchwc": "ONNX Runtime wrote it for one processor: give the model it was made of",
+    "com.ms.internal.nhwc": "ONNX Runtime wrote it for one provider: give the model it was made of",
+    "ai.onnx.contrib": "cut the tokeniser off, and feed the model numbers",
+    "org.pytorch.aten": "export with `torch.onnx.export(..., dynamo=True)`, without ATen fallback",
+}
+"""Domains that exporters and runtimes leave behind, and what to do about them."""
 
 
 class Walk:
@@ -37,6 +45,7 @@ class Walk:
         self._versions = versions
         self._tensors = tensors
         self._schemas: dict[tuple[str, str], Any] = {}
+        self._names: set[str] = set()
         self.domains: set[str] = set()
         self.nodes = 0
 
@@ -44,7 +53,7 @@ class Walk:
         """Check a graph in place and return the outer names that it reads.
 
         Raises:
-            ModelError: E403 to E408, E413 and E415.
+            ModelError: E403 to E407, E413, E415 and E419.
         """
         if depth > MAX_DEPTH:
             raise ModelError(
@@ -106,18 +115,18 @@ class Walk:
         if depth:
             return local
         for value in graph.input:
-            if value.type.WhichOneof("value") != "tensor_type":
-                raise ModelError(
-                    "E413",
-                    f"input `{value.name}` is not a tensor",
-                    fix="export the model with tensors as its inputs",
-                )
+            _feedable(value, "input")
+        for value in graph.output:
+            _feedable(value, "output")
         return local
 
     def _node(self, node: onnx.NodeProto, visible: frozenset[str], depth: int) -> set[str]:
         """Check a node in place and return all names that it reads."""
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         node.doc_string = ""
+        # The runtime refuses names that repeat, and loads nodes without one.
+        node.name = "" if node.name in self._names else node.name
+        self._names.add(node.name)
         del node.metadata_props[:], node.device_configurations[:]
         _obeys(node, self._operator(node))
         reads = {name for name in node.input if name}
@@ -166,7 +175,11 @@ class Walk:
                 "E403",
                 f"operator `{node.domain}.{node.op_type}` is not part of ONNX",
                 where=label(node),
-                fix="export the model without custom operators",
+                fix=FOREIGN.get(
+                    node.domain,
+                    "write it with operators of ONNX, or as a function of the model, and export "
+                    "again; or cut the model off before it",
+                ),
             )
         version = self._versions.get(node.domain)
         if version is None or node.overload or not node.op_type:
@@ -198,6 +211,26 @@ FIELDS = {
     10: "graphs", 11: "sparse_tensor",
 }  # fmt: skip
 """The field that each `AttributeProto.AttributeType` fills, for those that an operator may take."""
+
+
+def _feedable(value: onnx.ValueInfoProto, kind: str) -> None:
+    """Refuse inputs and outputs that do not travel: all but tensors of numbers."""
+    held = value.type.WhichOneof("value")
+    if held not in {"tensor_type", None} or (held is None and kind == "input"):
+        what = (held or "nothing that is known").removesuffix("_type")
+        raise ModelError(
+            "E413",
+            f"{kind} `{value.name}` is not a tensor",
+            why=f"it is of the type {what}",
+            fix=f"export the model with tensors as its {kind}s",
+        )
+    if value.type.tensor_type.elem_type == STRING:
+        raise ModelError(
+            "E419",
+            f"{kind} `{value.name}` holds strings",
+            why="devices are fed numbers, and answer numbers",
+            fix="cut the tokeniser off, and feed token ids; or leave the output of labels out",
+        )
 
 
 def _obeys(node: onnx.NodeProto, schema: Any) -> None:

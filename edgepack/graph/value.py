@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from edgepack import publish
 from edgepack.errors import ModelError
+from edgepack.graph import weights
+from edgepack.graph.weights import MODEL_FILE
 from edgepack.types import DType, Frozen, TensorSpec, Tolerance
 
 if TYPE_CHECKING:
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
 
 FLOAT_TOLERANCE = Tolerance(exact=False, relative=1e-3, cosine=0.9999)
 """How far float arithmetic of another instruction set may stand from ours."""
-
-PROTOBUF_LIMIT = (1 << 31) - 1
-"""Bytes that one protobuf message can hold."""
 
 
 class _Card(Frozen):
@@ -65,50 +65,46 @@ class Graph:
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What the model is fed; weights are never among them."""
-        weights = self.model.graph.initializers
-        return tuple(_spec(v) for v in self.model.graph.inputs if v.name not in weights)
+        stored = self.model.graph.initializers
+        return tuple(_spec(v) for v in self.model.graph.inputs if v.name not in stored)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What the model answers."""
         return tuple(_spec(v) for v in self.model.graph.outputs)
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file that `write` makes."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        """SHA-256 of what `save` makes of the model: its file, and the weights beside it."""
+        layout = weights.lay_out(self.model)
+        sha256 = hashlib.sha256(layout.model)
+        for piece in layout.data():
+            sha256.update(piece)
+        return sha256.hexdigest()
+
+    @property
+    def weight(self) -> int:
+        """Bytes of all weights; nothing is serialised to know them."""
+        return weights.weigh(self.model)
 
     def facts(self) -> dict[str, Any]:
-        """Return parameters, bytes of the file, nodes, and how often each operator occurs."""
+        """Return parameters, bytes of the files, nodes, and how often each operator occurs."""
         nodes = list(self.model.graph.all_nodes())
         operators = Counter(f"{n.domain}.{n.op_type}".lstrip(".") for n in nodes)
-        weights = [w for g in self.model.graphs() for w in g.initializers.values()]
+        values = [v for g in self.model.graphs() for v in g.initializers.values()]
         return {
-            "parameters": sum(w.const_value.size for w in weights),
-            "bytes": len(self._bytes()),
+            "parameters": sum(v.const_value.size for v in values),
+            "bytes": weights.lay_out(self.model).size,
             "nodes": len(nodes),
             "operators": dict(sorted(operators.items())),
         }
 
     def proto(self) -> onnx.ModelProto:
-        """Return the model as a new protobuf message.
+        """Return the model as a new protobuf message, weights included.
 
-        Weights get no value_info: it repeats them, and goes stale once they change.
-
-        Raises:
-            ModelError: E427 when the weights are more than one ONNX file can hold.
+        Beyond 2 GiB such a message can be worked on, and only `weights.save_proto` can write it.
         """
-        import onnx_ir as ir
-
-        weights = [w for g in self.model.graphs() for w in g.initializers.values()]
-        if sum(w.const_value.nbytes for w in weights) > PROTOBUF_LIMIT:
-            raise _too_large(self.name)
-        proto: onnx.ModelProto = ir.to_proto(self.model)
-        named = {tensor.name for tensor in proto.graph.initializer}
-        kept = [info for info in proto.graph.value_info if info.name not in named]
-        del proto.graph.value_info[:]
-        proto.graph.value_info.extend(kept)
-        return proto
+        return weights.to_proto(self.model)
 
     def copy(self) -> Self:
         """Return a graph that may be edited freely; the weights themselves are shared."""
@@ -130,31 +126,38 @@ class Graph:
         )
 
     def write(self, path: Path) -> None:
-        """Write the one ``.onnx`` file; the same graph always gives the same bytes."""
+        """Write the ``.onnx`` file, and ``.onnx.data`` where the weights outgrow it.
+
+        The same graph always gives the same bytes.
+
+        Raises:
+            ModelError: E427 when the model is too large even without its weights.
+            HostError: E320 when the folder cannot be written.
+        """
+        layout = weights.lay_out(self.model, path.name)
+        layout.write_data(weights.data_file(path))
         with publish.file(path) as stage:
-            stage.write_bytes(self._bytes())
+            stage.write_bytes(layout.model)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.onnx`` and ``graph.json`` into a folder."""
+        """Write the model's files and ``graph.json`` into a folder.
+
+        Raises:
+            ModelError: E427 when the model is too large even without its weights.
+        """
         card = _Card(scheme=self.scheme, tolerance=self.tolerance)
-        (folder / "model.onnx").write_bytes(self._bytes())
+        weights.lay_out(self.model).write(folder / MODEL_FILE)
         (folder / "graph.json").write_text(card.model_dump_json())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        import onnx
+        """Read what `save` wrote; weights beside the model are mapped and outlive the folder.
 
+        Raises:
+            ModelError: E428 when they are missing or cut short.
+        """
         card = _Card.model_validate_json((folder / "graph.json").read_bytes())
-        proto = onnx.load(folder / "model.onnx", load_external_data=False)
-        return cls.from_proto(proto, scheme=card.scheme, tolerance=card.tolerance)
-
-    def _bytes(self) -> bytes:
-        try:
-            data: bytes = self.proto().SerializeToString(deterministic=True)
-        except ValueError as problem:  # beyond the weights, the message itself is too large
-            raise _too_large(self.name) from problem
-        return data
+        return cls(weights.read(folder / MODEL_FILE), card.scheme, card.tolerance)
 
 
 def _spec(value: ir.Value) -> TensorSpec:
@@ -179,11 +182,3 @@ def _axis(size: Any, name: str) -> int | str:
     if isinstance(size, int):
         return size if size >= 0 else name
     return size.value or name
-
-
-def _too_large(name: str) -> ModelError:
-    return ModelError(
-        "E427",
-        f"`{name}` is larger than the 2 GiB that one ONNX file can hold",
-        fix="choose a smaller model, or quantise it before it is exported",
-    )

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(seconds=300.0, memory=12 << 30)
 _OLDEST = 11
-"""Opset below which quantisers and kernels lack operators that we rely on."""
+MODERN = 14
+"""Opset from which on weights can be quantised per channel (13), and as of which folding writes."""
 
 
 class Simplified(Frozen):
@@ -51,15 +52,15 @@ class Simplify(GraphPass):
         Raises:
             ModelError: E425 when the graph cannot be brought to an opset that the target loads.
         """
-        recent = _convert(graph, max(graph.model.opset_imports[""], _OLDEST), self.ir, context)
+        recent = _raised(graph, min(MODERN, self.opset), self.ir, context)
         simple, shapes, difference = _fold(recent, context)
         # Folding may remove the very operators that a conversion down has no rule for.
-        ours = _convert(simple, min(simple.model.opset_imports[""], self.opset), self.ir, context)
+        ours = _convert(simple, min(_opset(simple), self.opset), self.ir, context)
         old, new = graph.facts(), ours.facts()
         removed = {k: n - new["operators"].get(k, 0) for k, n in old["operators"].items()}
         context.events.decision(
             Simplified(
-                opset=ours.model.opset_imports[""],
+                opset=_opset(ours),
                 applied=simple is not recent,
                 nodes_removed=old["nodes"] - new["nodes"],
                 operators_removed={k: n for k, n in removed.items() if n > 0},
@@ -80,7 +81,13 @@ def _fold(graph: Graph, context: Context) -> tuple[Graph, int, float | None]:
     except ChildError as problem:
         context.events.note(f"not simplified: {problem}")
         return graph, 0, None
-    shapes, difference = _difference(graph, simple, context)
+    try:
+        shapes, difference = _difference(graph, simple, context)
+    except ModelError as problem:
+        if problem.code != "E420":
+            raise
+        context.events.note(f"not simplified: {problem.what} after it: {problem.why}")
+        return graph, 0, None
     limit = graph.tolerance.relative
     if difference is not None and difference <= limit:
         return simple, shapes, difference
@@ -92,22 +99,60 @@ def _fold(graph: Graph, context: Context) -> tuple[Graph, int, float | None]:
     return graph, shapes, difference
 
 
-def _convert(graph: Graph, opset: int, ir: int, context: Context) -> Graph:
-    """Bring a graph to an opset and at most an IR version, and check the answers where it did."""
-    was = graph.model.opset_imports[""]
-    ir = min(ir, graph.model.ir_version)
-    if (opset, ir) == (was, graph.model.ir_version):
+def _opset(graph: Graph) -> int:
+    version: int = graph.model.opset_imports[""]
+    return version
+
+
+def _raised(graph: Graph, opset: int, ir: int, context: Context) -> Graph:
+    """Bring a float graph to an opset that can be quantised; runtimes load the old one as well."""
+    was = _opset(graph)
+    if was >= opset or graph.scheme != "float":
         return graph
-    what = f"`{graph.name}` cannot be brought from opset {was} to {opset}"
-    fix = f"export the model at opset {opset}"
     try:
-        ours = _in_child("convert", graph, context.work, opset=opset, ir=ir)
-    except ChildError as problem:
-        raise ModelError("E425", what, why=problem.detail, fix=fix) from problem
-    _, difference = _difference(graph, ours, context)
-    if difference is not None and difference > graph.tolerance.relative:
-        raise ModelError("E425", what, why=f"its answers move by {difference:.2g}", fix=fix)
-    return ours
+        return _convert(graph, opset, ir, context)
+    except ModelError as problem:
+        context.events.note(
+            f"it stays at opset {was}, and so float, as it cannot be brought to {opset}: "
+            f"{problem.why or problem.what}"
+        )
+        return graph
+
+
+def _convert(graph: Graph, opset: int, ir: int, context: Context) -> Graph:
+    """Bring a graph to an opset and at most an IR version, and check the answers where it did.
+
+    Raises:
+        ModelError: E425 where neither rules nor a mere change of the number keep the answers.
+    """
+    ir = min(ir, graph.model.ir_version)
+    if (opset, ir) == (_opset(graph), graph.model.ir_version):
+        return graph
+    refusals = []
+    for function in ("convert", "relabel"):
+        try:
+            ours = _in_child(function, graph, context.work, opset=opset, ir=ir)
+            _, difference = _difference(graph, ours, context)
+        except ChildError as problem:
+            refusals.append(problem.detail.removeprefix("ValueError: "))
+            continue
+        except ModelError as problem:
+            refusals.append(problem.why or problem.what)
+            continue
+        measured = difference is not None or function == "convert"
+        if measured and (difference or 0.0) <= graph.tolerance.relative:
+            return ours
+        refusals.append(
+            "its answers cannot be compared"
+            if difference is None
+            else f"its answers move by {difference:.2g}"
+        )
+    raise ModelError(
+        "E425",
+        f"`{graph.name}` cannot be brought from opset {_opset(graph)} to {opset}",
+        why=refusals[0],
+        fix=f"export the model at opset {opset} or lower, or without that operator",
+    )
 
 
 def _in_child(function: str, graph: Graph, work: Path, **options: int) -> Graph:

@@ -39,6 +39,7 @@ def card(fields: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
         "## Interface",
         "",
         *_table(("", "name", "type", "shape"), _interface(fields["inputs"], fields["outputs"])),
+        *_state(fields.get("state", {})),
         "",
         "## Running it",
         "",
@@ -75,6 +76,11 @@ def _interface(
         for side, specs in sides
         for s in specs
     ]
+
+
+def _state(state: Mapping[str, str]) -> list[str]:
+    pairs = ", ".join(f"`{output}` into `{name}`" for name, output in sorted(state.items()))
+    return ["", f"It carries a state from run to run: feed {pairs} of the next run."] * bool(pairs)
 
 
 def _runtime(runtime: Runtime, session: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, islice, zip_longest
@@ -12,17 +12,19 @@ import numpy as np
 
 from edgepack.artifact.manifest import ITEM_BYTES, SHAPES, VECTORS, Golden, Tensor, Vector
 from edgepack.errors import ModelError
+from edgepack.graph.sequence import answers
 from edgepack.types import EXACT_INT8, Samples, SessionSettings, TensorSpec
 
 if TYPE_CHECKING:
-    from edgepack.base import Context
+    from edgepack.base import Context, Session
     from edgepack.graph import Graph
     from edgepack.types import Array
 
 LOOKED_AT = 256
 """Runs that are looked through for small shapes."""
-BUDGET = 16 << 20
-"""Bytes of all golden files together; the first vector is kept even where it is larger."""
+MOST, FREE, SHARE = 16 << 20, 1 << 18, 4
+"""Bytes of all golden files together: a quarter of the model's, yet `FREE` always and never over
+`MOST`. The first vector is kept even where it is larger."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,15 @@ class Vectors:
     files: dict[str, bytes]
 
 
-def make_vectors(graph: Graph, context: Context, settings: SessionSettings) -> Vectors:
-    """Choose inputs from the user's data and compute what the graph answers.
+def room(model: int) -> int:
+    """Return how many bytes of golden files a model of so many bytes may have beside it."""
+    return min(MOST, max(FREE, model // SHARE))
+
+
+def make_vectors(
+    graph: Graph, context: Context, settings: SessionSettings, budget: int = MOST
+) -> Vectors:
+    """Choose inputs from the user's data and compute what the graph answers, within a budget.
 
     The evaluation data comes before the calibration data, and what a user gave before what was
     made up. The session is exact: one thread, the CPU, and no saturating int8 products.
@@ -55,13 +64,14 @@ def make_vectors(graph: Graph, context: Context, settings: SessionSettings) -> V
     files: dict[str, bytes] = {}
     if samples is not None:
         with context.runner.open(graph, exact) as session:
-            for inputs in choose(samples, graph.inputs):
+            for inputs in choose(_runs(samples, graph.inputs, session)):
                 outputs = session.run(inputs, tuple(spec.name for spec in graph.outputs))
                 arrays = [*inputs.values(), *(outputs[spec.name] for spec in graph.outputs)]
                 vector = Vector(
                     inputs=_tensors(graph.inputs, inputs), outputs=_tensors(graph.outputs, outputs)
                 )
-                if files and sum(map(len, files.values())) + sum(a.nbytes for a in arrays) > BUDGET:
+                size = sum(map(len, files.values())) + sum(a.nbytes for a in arrays)
+                if files and size > budget:
                     break
                 names = vector.files(len(vectors))
                 files |= {n: _raw(array) for n, array in zip(names, arrays, strict=True)}
@@ -75,7 +85,7 @@ def make_vectors(graph: Graph, context: Context, settings: SessionSettings) -> V
     return Vectors(golden, files)
 
 
-def choose(samples: Samples, specs: tuple[TensorSpec, ...]) -> list[dict[str, Array]]:
+def choose(runs: Iterable[dict[str, Array]]) -> list[dict[str, Array]]:
     """Return up to eight distinct inputs of up to three shapes, the smallest shapes first.
 
     Emulation is slow, so small shapes come first; shapes alternate, so that cutting the list short
@@ -83,7 +93,7 @@ def choose(samples: Samples, specs: tuple[TensorSpec, ...]) -> list[dict[str, Ar
     """
     by_shape: dict[tuple[tuple[int, ...], ...], list[dict[str, Array]]] = {}
     seen: set[bytes] = set()
-    for inputs in islice(_runs(samples, specs), LOOKED_AT):
+    for inputs in islice(runs, LOOKED_AT):
         content = b"".join(_raw(array) for array in inputs.values())
         group = by_shape.setdefault(tuple(array.shape for array in inputs.values()), [])
         if content not in seen and len(group) < VECTORS:
@@ -102,10 +112,13 @@ def _source(context: Context) -> Samples | None:
     return given[0] if given else None
 
 
-def _runs(samples: Samples, specs: tuple[TensorSpec, ...]) -> Iterator[dict[str, Array]]:
-    """Yield each run's tensors in the graph's order."""
+def _runs(
+    samples: Samples, specs: tuple[TensorSpec, ...], session: Session
+) -> Iterator[dict[str, Array]]:
+    """Yield each run's tensors in the graph's order, with the state that the run before left."""
     for sample in samples:
-        for run in sample.inputs:
+        fed = (run for run, _ in answers(session, sample, ())) if sample.state else sample.inputs
+        for run in fed:
             if lost := [spec.name for spec in specs if spec.name not in run]:
                 raise _unfit(f"the data has no input `{lost[0]}`; it has {', '.join(sorted(run))}")
             yield {spec.name: np.asarray(run[spec.name]) for spec in specs}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgepack.artifact.format import CARD, MODEL, ORT_MODEL, SAMPLE
+from edgepack.artifact.format import CARD, DATA, LARGEST, MODEL, ORT_MODEL, SAMPLE
 from edgepack.artifact.manifest import Golden, Isa, Name, Runtime, Version, Word
 from edgepack.base import Context, PackPass, StepRecord
+from edgepack.errors import ModelError
 from edgepack.pack.card import card
-from edgepack.pack.golden import make_vectors
+from edgepack.pack.golden import make_vectors, room
 from edgepack.pack.ort import to_ort
 from edgepack.pack.sample import SAMPLE as SAMPLE_TEXT
 from edgepack.types import SessionSettings
@@ -41,6 +42,7 @@ class Pack(PackPass):
         "entries": "runtime.entries",
         "ort": "package.ort",
         "samples": "package.samples",
+        "state": "state",
     }
 
     artifact: Name = Field(description="Name of the artifact.")
@@ -61,16 +63,21 @@ class Pack(PackPass):
     entries: dict[str, str] = Field({}, description="Session config entries.")
     ort: bool = Field(False, description="Add the model as an .ort file for this target.")
     samples: bool = Field(True, description="Add code that runs the first golden vector.")
+    state: dict[str, str] = Field(
+        {}, description='Inputs that take an output of the run before, e.g. `h = "hn"`.'
+    )
 
     def apply(self, graph: Graph, context: Context) -> Artifact:
         """Return the artifact, written into the context's work folder.
 
         Raises:
-            ModelError: E480 to E482, or what the runner raises on the graph.
+            ModelError: E426 where no artifact can hold the weights, E480 to E482, or
+                what the runner raises on the graph.
             ArtifactError: E630 when a name among the assets or fields breaks the format's rules.
         """
         from edgepack.artifact import write_artifact
 
+        _refuse_too_large(graph)
         session = SessionSettings(
             threads=self.threads,
             optimization=self.optimization,
@@ -80,10 +87,15 @@ class Pack(PackPass):
         model = context.work / MODEL
         graph.write(model)
         files: dict[str, Content] = {MODEL: model}
-        if self.ort:
+        beside = model.with_name(DATA)
+        if beside.exists():
+            files[DATA] = beside
+        if self.ort and beside.exists():
+            context.events.note("no .ort form: the weights do not fit into one file of 2 GiB")
+        elif self.ort:
             files[ORT_MODEL] = context.work / ORT_MODEL
             to_ort(model, context.work / ORT_MODEL, self.arch, session)
-        vectors = make_vectors(graph, context, session)
+        vectors = make_vectors(graph, context, session, room(model.stat().st_size))
         _tell(vectors.golden, context)
         files |= vectors.files
         files |= {f"assets/{asset.name}": asset.path for asset in context.assets}
@@ -128,7 +140,20 @@ class Pack(PackPass):
             "data": context.facts["data"],
             "key_id": None,
             "critical": (),
+            **({"state": self.state} if self.state else {}),
         }
+
+
+def _refuse_too_large(graph: Graph) -> None:
+    """Refuse weights that no artifact can hold, before they are written."""
+    size = graph.weight
+    if size > LARGEST:
+        raise ModelError(
+            "E426",
+            "the weights are larger than an artifact can be",
+            why=f"they are {size / 1e9:.1f} GB, and an artifact holds {LARGEST / 1e9:.1f} GB",
+            fix="quantise the model, or choose a smaller one",
+        )
 
 
 def _tell(golden: Golden, context: Context) -> None:

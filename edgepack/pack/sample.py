@@ -81,6 +81,8 @@ def main():
     agrees = exact or (within and not tolerance["exact"])
     print(f"{manifest['name']}: {'agrees' if agrees else 'DOES NOT AGREE'} with golden vector 0 "
           f"(exact: {exact}, relative difference {worst:.3g}, cosine {near:.6f})")
+    for name, source in manifest.get("state", {}).items():
+        print(f"the next run takes {source} of this one as {name}")
     return 0 if agrees else 1
 
 

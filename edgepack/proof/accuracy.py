@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
@@ -17,18 +17,33 @@ if TYPE_CHECKING:
     from edgepack.types import Tensors
 
 
+Interval: TypeAlias = tuple[float, float]
+Rows: TypeAlias = tuple[tuple[float, ...], ...]
+MOST = 100_000
+"""Rows that are kept of one scoring; of more there is no interval of the drop."""
+
+
 class Tally(Protocol):
     """A metric in the making."""
+
+    lower_is_better: bool
+    relative: bool
 
     def add(self, sample: Sample, outputs: Sequence[Tensors], reference: Sequence[Tensors]) -> None:
         """Take in a sample, the outputs of each of its runs, and those of the reference."""
 
     def value(self) -> float:
-        """Return the points of all samples so far."""
+        """Return the value over all samples so far."""
+
+    def interval(self) -> Interval | None:
+        """Return its 95 % confidence interval, where there is one."""
+
+    def rows(self) -> Rows:
+        """Return what each sample was reduced to, where the metric does so."""
 
 
 class Metric(Protocol):
-    """What `evaluate` needs to know of a metric."""
+    """What is needed to know of a metric."""
 
     @property
     def name(self) -> str:
@@ -42,12 +57,39 @@ class Metric(Protocol):
     def start(self) -> Callable[[], Tally]:
         """Begins a new tally."""
 
+    def drop_interval(self, before: Rows, after: Rows, samples: int) -> Interval | None:
+        """Return the 95 % interval of the drop, from the rows of the same samples."""
+
 
 class Measured(Frozen):
-    """Points of a metric, and the samples that they stand on."""
+    """A value of a metric, and what it stands on.
+
+    Attributes:
+        value: of all samples.
+        samples: how many they are.
+        items: how many answers they hold: frames or tokens, else one a sample.
+        interval: its 95 % confidence interval, where the metric has one.
+        lower_is_better, relative: how it is compared, as `report.Metric`.
+        rows: what each sample was reduced to, for `paired`; empty where they are too many.
+    """
 
     value: float
     samples: int
+    items: int = 0
+    interval: Interval | None = None
+    lower_is_better: bool = False
+    relative: bool = False
+    rows: Rows = ()
+
+
+def paired(metric: Metric, before: Measured, after: Measured) -> Interval | None:
+    """Return the 95 % interval of the drop between two scorings of the same samples.
+
+    None where the metric has none, or either kept no rows.
+    """
+    if before.samples != after.samples or not (before.rows and after.rows):
+        return None
+    return metric.drop_interval(before.rows, after.rows, after.samples)
 
 
 def evaluate(
@@ -94,4 +136,13 @@ def evaluate(
             expected = [found for _, found in answers(other, sample)] if other else outputs
             tally.add(sample, outputs, expected)
             events.progress(metric.name, done, total)
-    return Measured(value=tally.value(), samples=total)
+    value, rows = tally.value(), tally.rows()
+    return Measured(
+        value=value,
+        samples=total,
+        items=max(len(rows), total),
+        interval=tally.interval(),
+        lower_is_better=tally.lower_is_better,
+        relative=tally.relative,
+        rows=rows if len(rows) <= MOST else (),
+    )

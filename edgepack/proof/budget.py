@@ -103,20 +103,27 @@ def _instead(most: float, metric: Metric | None) -> str:
     """Say why the metric cannot be judged; nothing where it can."""
     if metric is None or not _measured(metric):
         return (metric.why if metric else "") or "there is no evaluation data with a metric"
-    weight = 100 / metric.samples if metric.samples else math.inf
+    if metric.relative:
+        return ""
+    items = max(metric.items, metric.samples)
+    weight = 100 / items if items else math.inf
     if weight > most + ROUNDING:
-        return f"one of {metric.samples} samples weighs {weight:.3g} points"
+        return f"one of {items} samples weighs {weight:.3g} points"
     return ""
 
 
 def _drop(metric: Metric, most: float) -> Gate:
-    assert metric.before is not None
-    assert metric.after is not None
-    drop = metric.before - metric.after
+    drop = metric.drop
+    assert drop is not None
     figures = f"{metric.name} {metric.before:.5g} before, {metric.after:.5g} after"
     if not math.isfinite(drop):
         return Gate(name="max_drop", value=None, limit=most, verdict="invalid", why=figures)
-    return _at_most("max_drop", drop, most, f"{figures}, over {metric.samples} samples")
+    told = [figures + (", in percent of before" if metric.relative else "")]
+    told.append(f"over {metric.samples} samples")
+    if metric.drop_interval:
+        low, high = metric.drop_interval
+        told.append(f"95 % interval of the drop [{low:.3g}, {high:.3g}]")
+    return _at_most("max_drop", drop, most, ", ".join(told))
 
 
 def _cosine(least: float, fidelity: Fidelity | None, told: str) -> Gate:

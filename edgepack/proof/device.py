@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepack.artifact.format import MODEL
 from edgepack.devices import Answer, Channel, DeviceFailure, DeviceInfo, Job
 from edgepack.devices.work import execute
 from edgepack.errors import HostError
@@ -110,10 +109,8 @@ def _run(
     seconds: float,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="edgepack-prove-") as work:
-        model = Path(work) / MODEL
-        artifact.extract(MODEL, model)
         job = Job(
-            model=model,
+            model=artifact.extract_model(Path(work)),
             session=artifact.manifest.session,
             vectors=inputs,
             count=count and channel.counts,

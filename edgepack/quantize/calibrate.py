@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,50 +11,11 @@ from edgepack.base import Context
 from edgepack.errors import ModelError
 from edgepack.graph import Graph
 from edgepack.graph.sequence import answers
+from edgepack.quantize.ranges.reduce import Reducer
 from edgepack.types import QuantTable, Range, Samples
 
 if TYPE_CHECKING:
     import onnx
-
-    from edgepack.types import Array
-
-
-class Reducer(Protocol):
-    """Takes in tensors one by one and keeps no more of each than a range needs."""
-
-    @property
-    def method(self) -> str:
-        """The name that the table records."""
-
-    def observe(self, name: str, values: Array) -> None:
-        """Take in one tensor of one run."""
-
-    def ranges(self) -> dict[str, Range]:
-        """Return the range of every tensor seen."""
-
-
-class MinMax:
-    """Keeps the smallest and largest value."""
-
-    method = "minmax"
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[float, float]] = {}
-
-    def observe(self, name: str, values: Array) -> None:
-        """Widen the range of a tensor."""
-        if values.size:
-            low, high = float(values.min()), float(values.max())
-            before = self._seen.get(name, (low, high))
-            # np.minimum, unlike min, lets a NaN through to be told of.
-            self._seen[name] = (
-                float(np.minimum(before[0], low)),
-                float(np.maximum(before[1], high)),
-            )
-
-    def ranges(self) -> dict[str, Range]:
-        """Return the range of every tensor seen."""
-        return {name: Range(low=low, high=high) for name, (low, high) in self._seen.items()}
 
 
 def calibrate(
@@ -63,14 +24,13 @@ def calibrate(
     samples: Samples,
     limit: int,
     context: Context,
-    reducer: Reducer | None = None,
+    reducer: Reducer,
 ) -> QuantTable:
     """Observe float tensors over at most `limit` samples; memory does not grow with them.
 
     Raises:
         ModelError: E451 where a tensor was never seen, E452 where its values are not finite.
     """
-    reducer = reducer or MinMax()
     fed = {value.name for value in proto.graph.input}
     inner = tuple(name for name in tensors if name not in fed)
     total = min(limit, len(samples))

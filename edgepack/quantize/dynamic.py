@@ -31,13 +31,18 @@ class DynamicPlan(Frozen):
     left: dict[str, str]
 
 
-def plan_dynamic(proto: onnx.ModelProto, keep: tuple[str, ...]) -> DynamicPlan:
+def plan_dynamic(
+    proto: onnx.ModelProto, keep: tuple[str, ...], operators: tuple[str, ...] = ()
+) -> DynamicPlan:
     """Decide which nodes of a prepared graph become integer products."""
     weights, floats = float_weights(proto), float_tensors(proto)
     nodes: list[str] = []
     left: dict[str, str] = {}
     for node in proto.graph.node:
         if node.op_type in PRODUCTS:
+            if operators and node.op_type not in operators:
+                left[node.name] = f"`{node.op_type}` is not among the operators to quantise"
+                continue
             reason = _against(node, weights, floats, keep)
             left.update({node.name: reason} if reason else {})
             nodes += [] if reason else [node.name]

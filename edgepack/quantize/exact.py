@@ -4,7 +4,8 @@ Integer sums do not depend on their order, float sums do. A graph is exact when 
 
 1. quantises or dequantises with constant scales: one rounded division or product an element;
 2. forms a unit between DequantizeLinear inputs and QuantizeLinear outputs that ONNX Runtime turns
-   into an integer kernel;
+   into an integer kernel, which for signed activations it does on ARM alone, and adds only where
+   no sum comes near a tie (see `addition`);
 3. moves data, or does integer arithmetic, as shapes do; or
 4. computes each float element by one correctly rounded IEEE 754 operation.
 
@@ -18,9 +19,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from edgepack.quantize.addition import additions, clear_of_ties
+
 if TYPE_CHECKING:
     import onnx
 
+INT8 = 3
+"""`onnx.TensorProto.INT8`."""
 UNITS = frozenset({
     "Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat",
 })  # fmt: skip
@@ -39,7 +44,7 @@ def exact(proto: onnx.ModelProto) -> bool:
     """Whether the rule above holds for every node."""
     graph = proto.graph
     makers = {name: node for node in graph.node for name in node.output}
-    weights = {tensor.name for tensor in graph.initializer}
+    weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
     readers: dict[str, list[str]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
@@ -48,11 +53,15 @@ def exact(proto: onnx.ModelProto) -> bool:
         readers[value.name].append("output")
 
     def dequantised(name: str) -> bool:
-        return not name or (name in makers and makers[name].op_type == "DequantizeLinear")
+        maker = makers.get(name)
+        if maker is None or maker.op_type != "DequantizeLinear":
+            return not name
+        zero = maker.input[2] if len(maker.input) > 2 else ""
+        return maker.input[0] in weights or weights.get(zero) != INT8
 
     def holds(node: onnx.NodeProto) -> bool:
         if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
-            return set(node.input[1:]) <= weights
+            return set(node.input[1:]) <= weights.keys()
         if node.op_type in MOVES | ELEMENTWISE:
             return True
         return (
@@ -61,4 +70,20 @@ def exact(proto: onnx.ModelProto) -> bool:
             and all(readers[name] == ["QuantizeLinear"] for name in node.output)
         )
 
-    return all(holds(node) for node in graph.node)
+    return all(holds(node) for node in graph.node) and _additions_hold(proto)
+
+
+def _additions_hold(proto: onnx.ModelProto) -> bool:
+    """Whether no quantised sum comes near a tie."""
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+
+    def ratio(term: str, total: str) -> float:
+        scales = [numpy_helper.to_array(stored[name]).item() for name in (term, total)]
+        return float(scales[0] / scales[1])
+
+    return all(
+        clear_of_ties(ratio(first, total), ratio(second, total))
+        for (first, second), total in additions(proto)
+    )

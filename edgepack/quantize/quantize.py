@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from edgepack.base import Context, GraphPass
 from edgepack.child import ChildError, call
 from edgepack.errors import ModelError
 from edgepack.graph import Graph
+from edgepack.graph.weights import load_proto, save_proto
+from edgepack.quantize.addition import align_additions
 from edgepack.quantize.calibrate import calibrate
-from edgepack.quantize.choose import Calibration, Scheme, SchemeDecision, choose, insist
 from edgepack.quantize.dynamic import plan_dynamic, quantize_dynamic
 from edgepack.quantize.embedding import plan_embeddings, quantize_embeddings
 from edgepack.quantize.exact import exact
+from edgepack.quantize.half import plan_half, store_in_half
+from edgepack.quantize.parts import Operator, parts
+from edgepack.quantize.ranges.reduce import Method, reducer
+from edgepack.quantize.require import Calibration, require, require_axis
 from edgepack.quantize.saturation import refuse_saturating
 from edgepack.quantize.static import left_float, plan_static
 from edgepack.quantize.survey import Survey, survey
-from edgepack.types import Split, Tolerance
+from edgepack.quantize.zeros import drop_zero_points
+from edgepack.types import Scheme, Split, Tolerance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 INT8_TOLERANCE = Tolerance(exact=False, relative=0.25, cosine=0.999)
@@ -32,10 +40,11 @@ BITWISE = Tolerance(exact=True)
 
 
 class Quantize(GraphPass):
-    """Store weights in 8 bits and compute in integers where it pays.
+    """Store weights in fewer bits and compute in integers where it pays.
 
     `w8a8-static` fixes the ranges of activations by calibration (Jacob et al., arXiv:1712.05877);
-    `w8-dynamic` measures them as the model runs (Zafrir et al., Q8BERT, arXiv:1910.06188).
+    `w8-dynamic` measures them as the model runs (Zafrir et al., Q8BERT, arXiv:1910.06188); `fp16`
+    halves the file and computes in float32. `auto` is settled by the build, which tries each.
     """
 
     name: ClassVar[str] = "quantize"
@@ -46,15 +55,18 @@ class Quantize(GraphPass):
         "dynamic_weight_type": "quantize.dynamic_weight_type",
         "activation_type": "quantize.activation_type",
         "per_channel": "quantize.per_channel",
+        "weight_symmetric": "quantize.weight_symmetric",
+        "activation_symmetric": "quantize.activation_symmetric",
         "reduce_range": "quantize.reduce_range",
+        "calibration": "quantize.calibration",
         "saturates": "isa.saturates",
     }
 
-    scheme: Literal["auto", "w8a8-static", "w8-dynamic", "float"] = Field(
-        "auto", description="a scheme, or `auto`: the first of `schemes` that suits the graph"
+    scheme: Literal["auto", "w8a8-static", "w8-dynamic", "fp16", "float"] = Field(
+        "auto", description="a scheme, or `auto`: the best of `schemes` by measurement"
     )
     schemes: tuple[Scheme, ...] = Field(
-        ("w8a8-static", "w8-dynamic", "float"),
+        ("w8a8-static", "w8-dynamic", "fp16", "float"),
         description="what `auto` considers, in order of preference",
     )
     weight_type: Literal["s8", "u8"] = Field(
@@ -69,6 +81,12 @@ class Quantize(GraphPass):
     per_channel: bool = Field(
         True, description="one scale for every output channel of a weight instead of one for all"
     )
+    weight_symmetric: bool = Field(
+        True, description="ranges of weights reach as far down as up, for `w8a8-static`"
+    )
+    activation_symmetric: bool = Field(
+        False, description="ranges of activations reach as far down as up, for `w8a8-static`"
+    )
     reduce_range: bool = Field(
         False,
         description="7 bits for signed weights, for processors whose 16-bit sums would saturate",
@@ -76,15 +94,36 @@ class Quantize(GraphPass):
     saturates: bool = Field(
         False, description="the target has such processors; an unsafe result is refused"
     )
+    calibration: Method = Field(
+        "minmax",
+        description="how ranges are found: all values, all but rare ones, the least divergence, "
+        "the least squared error",
+    )
+    percentile: float = Field(
+        99.99, gt=50, le=100, description="percent of the values that `percentile` keeps"
+    )
     samples: int = Field(128, ge=1, description="most samples that calibration looks at")
+    operators: tuple[Operator, ...] = Field(
+        (), description="weighted operators that are quantised; all where none is named"
+    )
     keep: tuple[str, ...] = Field(
         (), description="patterns of node names (`*` and `?`) that stay float"
     )
 
+    @field_validator("weight_symmetric")
+    @classmethod
+    def _possible(cls, symmetric: bool, info: ValidationInfo) -> bool:
+        if not symmetric and info.data.get("per_channel"):
+            raise ValueError(
+                "with a scale a channel, ONNX Runtime makes weights symmetric whatever it is told; "
+                "set per_channel = false"
+            )
+        return symmetric
+
     @property
     def label(self) -> str:
-        """The scheme."""
-        return self.scheme
+        """The scheme, and the operators that it is confined to."""
+        return f"{self.scheme} ({', '.join(self.operators)})" if self.operators else self.scheme
 
     def ways(self) -> tuple[Self, ...]:
         """Return a scheme each for ``auto``; a scheme that the recipe names stands beside float."""
@@ -92,24 +131,33 @@ class Quantize(GraphPass):
         schemes = [*dict.fromkeys(s for s in named if s != "float"), "float"]
         return tuple(self.model_copy(update={"scheme": scheme}) for scheme in schemes)
 
+    def narrower(self, facts: Mapping[str, Any]) -> tuple[Self, ...]:
+        """Return the scheme confined to some operators; `facts` are those of a graph."""
+        if self.operators or self.scheme == "auto":
+            return ()
+        subsets = parts(facts.get("operators", {}), self.scheme)
+        return tuple(self.model_copy(update={"operators": subset}) for subset in subsets)
+
     def apply(self, graph: Graph, context: Context) -> Graph:
         """Return the graph quantised, or as it is where that is best.
 
         Raises:
-            ModelError: E450 to E455.
+            ModelError: E450 to E456.
         """
+        assert self.scheme != "auto", "a plan settles `auto` before it runs"
         proto = _prepared(graph, context)
-        found = survey(proto)
+        found = survey(proto, self.operators)
         if graph.scheme != "float" or found.quantised:
             context.events.note("the model is quantised already and stays as it is")
             if self.saturates:
                 refuse_saturating(proto)
             return graph
-        decision = self._decided(found, context)
-        context.events.decision(decision)
-        if decision.scheme == "float":
+        require(self.scheme, found, _calibration(context))
+        if self.scheme == "float":
             return graph
-        if decision.scheme == "w8-dynamic":
+        if self.scheme == "fp16":
+            return self._half(proto, graph, context)
+        if self.scheme == "w8-dynamic":
             self._dynamic(proto, found, context)
         else:
             proto = self._static(proto, found, context)
@@ -120,23 +168,23 @@ class Quantize(GraphPass):
         if self.saturates:
             refuse_saturating(proto)
         tolerance = BITWISE if exact(proto) else INT8_TOLERANCE
-        return Graph.from_proto(proto, scheme=decision.scheme, tolerance=tolerance)
+        return Graph.from_proto(proto, scheme=self.scheme, tolerance=tolerance)
 
-    def _decided(self, found: Survey, context: Context) -> SchemeDecision:
-        samples = context.data.get("calibration")
-        calibration: Calibration = "none" if samples is None else "given"
-        if samples is not None and samples.generated:
-            calibration = "generated"
-        if self.scheme == "auto":
-            return choose(found, calibration, self.schemes)
-        return insist(self.scheme, found, calibration)
+    def _half(self, proto: onnx.ModelProto, graph: Graph, context: Context) -> Graph:
+        plan = plan_half(proto)
+        context.events.decision(plan)
+        if plan.left:
+            context.events.note(f"{len(plan.left)} weights stay float32: float16 cannot hold them")
+        store_in_half(proto, plan)
+        _tidy(proto, graph)
+        return Graph.from_proto(proto, scheme="fp16", tolerance=graph.tolerance)
 
     def _dynamic(self, proto: onnx.ModelProto, found: Survey, context: Context) -> None:
         if found.convolutional:
             context.events.note(
                 f"{found.convolutions} convolutions stay float: `w8-dynamic` would slow them down"
             )
-        plan, tables = plan_dynamic(proto, self.keep), plan_embeddings(proto)
+        plan, tables = plan_dynamic(proto, self.keep, self.operators), plan_embeddings(proto)
         context.events.decision(plan)
         context.events.decision(tables)
         quantize_dynamic(
@@ -149,8 +197,17 @@ class Quantize(GraphPass):
         quantize_embeddings(proto, tables)
 
     def _static(self, proto: onnx.ModelProto, found: Survey, context: Context) -> onnx.ModelProto:
-        plan, tables = plan_static(proto, found, self.keep), plan_embeddings(proto)
-        table = calibrate(proto, plan.observed, context.data["calibration"], self.samples, context)
+        if self.per_channel:
+            require_axis(next(o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}))
+        plan, tables = plan_static(proto, found, self.keep, self.operators), plan_embeddings(proto)
+        table = calibrate(
+            proto,
+            plan.observed,
+            context.data["calibration"],
+            self.samples,
+            context,
+            reducer(self.calibration, self.percentile),
+        )
         result = _in_child(
             context,
             "quantize",
@@ -160,7 +217,14 @@ class Quantize(GraphPass):
             outputs=plan.outputs,
             ranges={name: (seen.low, seen.high) for name, seen in table.ranges.items()},
             **self.model_dump(
-                include={"weight_type", "activation_type", "per_channel", "reduce_range"}
+                include={
+                    "weight_type",
+                    "activation_type",
+                    "per_channel",
+                    "reduce_range",
+                    "weight_symmetric",
+                    "activation_symmetric",
+                }
             ),
         )
         left = {**plan.left, **left_float(result, plan)}
@@ -169,8 +233,18 @@ class Quantize(GraphPass):
         context.events.decision(tables)
         if missed := len(left) - len(plan.left):
             context.events.note(f"{missed} layers stay float although they could be quantised")
+        align_additions(result)
+        drop_zero_points(result)
         quantize_embeddings(result, tables)
         return result
+
+
+def _calibration(context: Context) -> Calibration:
+    """Say what there is to calibrate by."""
+    samples = context.data.get("calibration")
+    if samples is None:
+        return "none"
+    return "generated" if samples.generated else "given"
 
 
 def _prepared(graph: Graph, context: Context) -> onnx.ModelProto:
@@ -182,10 +256,8 @@ def _in_child(
     context: Context, function: str, proto: onnx.ModelProto, **arguments: Any
 ) -> onnx.ModelProto:
     """Run a function of the worker on a model in a child process and return the model it writes."""
-    import onnx
-
     source, destination = context.work / f"{function}-in.onnx", context.work / f"{function}.onnx"
-    onnx.save(proto, source)
+    save_proto(proto, source)
     files = {"source": str(source), "destination": str(destination)}
     try:
         call(f"edgepack.quantize.worker:{function}", {**files, **arguments})
@@ -196,13 +268,24 @@ def _in_child(
             why=problem.detail,
             fix='choose scheme = "float", or keep the node that the message names: keep = [...]',
         ) from problem
-    return onnx.load(destination)
+    return load_proto(destination)
+
+
+def _read(graph: onnx.GraphProto) -> set[str]:
+    """Return every name that a graph or one inside it reads or answers."""
+    names = {value.name for value in graph.output}
+    for node in graph.node:
+        names.update(node.input)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                names |= _read(attribute.g)
+    return names
 
 
 def _tidy(proto: onnx.ModelProto, original: Graph) -> None:
     """Drop weights that nothing reads, stale shapes, and what tools wrote about themselves."""
     graph = proto.graph
-    read = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
+    read = _read(graph)
     kept = [tensor for tensor in graph.initializer if tensor.name in read]
     copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
     del graph.initializer[:], graph.value_info[:]

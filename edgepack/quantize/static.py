@@ -48,7 +48,12 @@ class StaticPlan(Frozen):
     left: dict[str, str]
 
 
-def plan_static(proto: onnx.ModelProto, found: Survey, keep: tuple[str, ...]) -> StaticPlan:
+def plan_static(
+    proto: onnx.ModelProto,
+    found: Survey,
+    keep: tuple[str, ...],
+    operators: tuple[str, ...] = (),
+) -> StaticPlan:
     """Decide which nodes of a prepared graph run in integers.
 
     1. Where convolutions carry the work, everything with an integer kernel does, first
@@ -56,9 +61,11 @@ def plan_static(proto: onnx.ModelProto, found: Survey, keep: tuple[str, ...]) ->
     2. Otherwise only products with constant weights do, and their outputs stay float: what
        follows them (softmax, normalisation) is float anyway, and rounding twice costs accuracy
        (MiniLM: cosine .935 becomes .991).
+    3. Confined to some operators, these are quantised and what lies between two of them.
     """
     floats, weights = float_tensors(proto), float_weights(proto)
     allowed = CONVOLUTIONS | PRODUCTS if found.convolutional else PRODUCTS
+    allowed &= set(operators) or allowed
     nodes: list[onnx.NodeProto] = []
     left: dict[str, str] = {}
     for node in proto.graph.node:
@@ -69,6 +76,7 @@ def plan_static(proto: onnx.ModelProto, found: Survey, keep: tuple[str, ...]) ->
                 nodes.append(node)
         elif found.convolutional and node.op_type in ALONGSIDE and not kept(node, keep):
             nodes += [node] if {node.input[0], node.output[0]} <= floats else []
+    nodes = _between(nodes) if operators else nodes
     seen = (
         n for node in nodes for n in (*node.input, *(node.output if found.convolutional else []))
     )
@@ -94,6 +102,23 @@ def left_float(proto: onnx.ModelProto, plan: StaticPlan) -> dict[str, str]:
     }
 
 
+def _between(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the weighted nodes, and those on a path from one to another within the list."""
+
+    def reached(ordered: list[onnx.NodeProto], *, down: bool) -> set[str]:
+        tensors: set[str] = set()
+        names = set()
+        for node in ordered:
+            into, out = (node.input, node.output) if down else (node.output, node.input)
+            if node.op_type in CONVOLUTIONS | PRODUCTS or tensors.intersection(into):
+                names.add(node.name)
+                tensors.update(out)
+        return names
+
+    both = reached(nodes, down=True) & reached(nodes[::-1], down=False)
+    return [node for node in nodes if node.name in both]
+
+
 def _against(
     node: onnx.NodeProto,
     allowed: frozenset[str],
@@ -105,7 +130,7 @@ def _against(
     if kept(node, keep):
         return "the recipe keeps it"
     if node.op_type not in allowed:
-        return "matrix products carry the work"
+        return f"`{node.op_type}` is not among the operators to quantise"
     if not weighted(node, weights):
         return "it has no constant float32 weights"
     if not {node.input[0], node.output[0]} <= floats:

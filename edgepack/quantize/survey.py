@@ -49,14 +49,19 @@ class Survey(Frozen):
         return self.convolutions > 0 and self.convolution_work >= self.product_work
 
 
-def survey(proto: onnx.ModelProto) -> Survey:
-    """Count a graph's layers and their work; shapes should have been inferred before."""
+def survey(proto: onnx.ModelProto, operators: Container[str] = ()) -> Survey:
+    """Count a graph's layers and their work; shapes should have been inferred before.
+
+    Args:
+        proto: the graph.
+        operators: layers of other operators count for nothing; all count where none is named.
+    """
     shapes = _shapes(proto)
     dims = {t.name: tuple(t.dims) for t in float_weights(proto).values()}
     kinds = [node.op_type for node in proto.graph.node]
     work = {"Conv": [0, 0], "MatMul": [0, 0]}
     for node in proto.graph.node:
-        if not weighted(node, dims):
+        if not weighted(node, dims) or (operators and node.op_type not in operators):
             continue
         shape = shapes.get(node.output[0], ())
         convolves = node.op_type in CONVOLUTIONS

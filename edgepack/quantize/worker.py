@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgepack.graph.weights import load_proto, save_proto
+
 NARROWEST = 1e-4
 """Smallest range given to a tensor or channel. A channel of zeros otherwise gets the scale 1, in
 which its bias is rounded to whole steps of the input, and among u8 weights a zero point of its own,
@@ -23,7 +25,8 @@ def prepare(source: str, destination: str) -> None:
     those of its own operators; symbolic inference, slower to load, knows ONNX Runtime's as well.
     """
     os.chdir(Path(destination).parent)  # symbolic inference may leave a file behind
-    model = onnx.load(source)
+    # Types follow from dims: weights beside the model stay there, and are referred to.
+    model = onnx.load(source, load_external_data=False)
     _lift_constants(model)
     _name_nodes(model)
     del model.graph.value_info[:]
@@ -44,6 +47,8 @@ def quantize(
     weight_type: str,
     activation_type: str,
     per_channel: bool,
+    weight_symmetric: bool,
+    activation_symmetric: bool,
     reduce_range: bool,
 ) -> None:
     """Write the prepared model with QuantizeLinear/DequantizeLinear around the named nodes."""
@@ -53,14 +58,15 @@ def quantize(
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
     kinds = {"s8": QuantType.QInt8, "u8": QuantType.QUInt8}
-    model = onnx.load(source)
+    model = load_proto(Path(source))
     add_infer_metadata(model)  # or it infers again, and less well
     seen = {
         name: (np.float32(low).reshape(1), np.float32(high).reshape(1))
         for name, (low, high) in ranges.items()
     }
     options: dict[str, Any] = {
-        "WeightSymmetric": True,
+        "WeightSymmetric": weight_symmetric,
+        "ActivationSymmetric": activation_symmetric,
         "MinimumRealRange": NARROWEST,
         "OpTypesToExcludeOutputQuantization": [] if outputs else list(operators),
     }
@@ -77,7 +83,7 @@ def quantize(
         options,
     )
     quantizer.quantize_model()
-    onnx.save(quantizer.model.model, destination)
+    save_proto(quantizer.model.model, Path(destination))
 
 
 def _infer_symbolically(model: onnx.ModelProto) -> onnx.ModelProto | None:

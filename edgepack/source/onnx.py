@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgepack.graph import Graph
 
 LIMITS = Limits(seconds=300.0, memory=12 << 30)
+PATIENCE = 30.0
+"""Seconds in which a model with loops must answer its smallest inputs."""
 
 
 class OnnxSource:
@@ -24,6 +26,7 @@ class OnnxSource:
     Args:
         path: the file; external data must lie beside it.
         limits: of the child that reads it.
+        patience: seconds in which a model with loops must answer.
 
     Raises:
         UsageError: E268 when there is no such file.
@@ -34,7 +37,7 @@ class OnnxSource:
     assets: tuple[Asset, ...] = ()
     metric = ""
 
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, path: Path, limits: Limits = LIMITS, patience: float = PATIENCE) -> None:
         if not path.is_file() or path.stat().st_size == 0:
             raise UsageError(
                 "E268", f"there is no model in {path.name}", fix="name an .onnx file that is there"
@@ -43,6 +46,7 @@ class OnnxSource:
         self.name = path.stem
         self.data: Mapping[Split, Samples] = {}
         self._limits = limits
+        self._patience = patience
         beside = {p.name: file_digest(p) for p in _beside(path)}
         self.digest = digest_of("onnx", file_digest(path), beside)
 
@@ -50,8 +54,8 @@ class OnnxSource:
         """Check the file in a child and load what that wrote.
 
         Raises:
-            ModelError: E400 to E410 and E413 to E416 as `gate.admit`; E411 when the file makes the
-                child crash, or exceed its time or memory.
+            ModelError: as `gate.receive`; E411 when the file makes the child crash, or exceed its
+                time or memory; E420 to E423 when a model with loops cannot be run.
         """
         from edgepack.graph import Graph
 
@@ -69,14 +73,24 @@ class OnnxSource:
             ) from problem
         if "refused" in answer:
             raise ModelError(**answer["refused"])
+        for note in answer["notes"]:
+            context.events.note(note)
         graph = Graph.load(folder)
-        if graph.scheme != "float":
-            context.events.note(f"{self.path.name} is already quantised")
+        _refuse_endless(graph, self._patience)
         return graph
 
     def fresh(self, context: Context) -> Graph:
         """Load the model: a graph is stored whole, so nothing fills in its weights later."""
         return self.load(context)
+
+
+def _refuse_endless(graph: Graph, patience: float) -> None:
+    """Run a model that loops on small inputs, so that one without an end is known at once."""
+    from edgepack.graph.examples import workable_sizes
+    from edgepack.graph.runner import ChildRunner
+
+    if any(node.op_type == "Loop" for node in graph.model.graph.all_nodes()):
+        workable_sizes(graph, ChildRunner(Limits(seconds=patience)))
 
 
 def _beside(path: Path) -> list[Path]:

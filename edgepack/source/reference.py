@@ -33,7 +33,8 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
         seed: of all that the source itself trains.
 
     Raises:
-        UsageError: E232 for a package that is not installed; E261 for what stands for nothing; E267, E272, E273 for a wrong factory.
+        UsageError: E232 for a package that is not installed; E261 for what stands for nothing;
+            E267, E272, E273 for a wrong factory.
         ModelError: E400, E438 to E440 and E445 for a model that is refused.
     """
     kind, _, rest = reference.partition(":")
@@ -46,14 +47,26 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
     if kind == "torch" or ".py" in reference:
         raise _unknown(reference, "name a file and its function, as in `torch:model.py:build`")
     if "://" in reference:
-        raise _unknown(reference, "fetch the model yourself and name its file; nothing is downloaded")
+        raise _unknown(
+            reference, "fetch the model yourself and name its file; nothing is downloaded"
+        )
     path = _in_package(reference, rest) if kind == "package" else folder / reference
+    return _at(path, reference, task)
+
+
+def _at(path: Path, reference: str, task: str | None) -> Source:
+    """Return the source that lies at a path."""
     if path.suffix == ".onnx" and path.exists():
         return OnnxSource(path)
     if (path / "config.json").is_file() or (path / "modules.json").is_file():
         return TransformersSource(path, task)
     if path.is_dir():
-        raise _unknown(reference, "name a folder that holds config.json, or an .onnx file in it")
+        models = sorted(path.glob("*.onnx"))
+        if len(models) == 1:
+            return OnnxSource(models[0])
+        several = f"name one of its files: {', '.join(m.name for m in models[:8])}"
+        nothing = "name a folder that holds config.json or one .onnx file"
+        raise _unknown(reference, several if models else nothing)
     if path.is_file():
         raise _unknown(reference, "give an .onnx file, or load it in a `torch:model.py:build`")
     beside = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()

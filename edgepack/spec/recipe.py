@@ -13,6 +13,7 @@ from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.document import Document
 from edgepack.spec.gates import Gates
 from edgepack.spec.load import overridden, read, validated
+from edgepack.spec.samples import AudioTable, PicturesTable
 from edgepack.spec.target import Target
 from edgepack.types import Frozen
 
@@ -38,7 +39,7 @@ class ModelTable(Frozen):
 
 
 class DataTable(Frozen):
-    """`[data]`: a .npz, .jsonl or .csv file, or ``data.py:function``, beside the recipe."""
+    """`[data]`: a file, a folder, or ``data.py:function``, beside the recipe."""
 
     train: str | None = Field(None, min_length=1, description="what training passes learn from")
     calibration: str | None = Field(
@@ -46,7 +47,14 @@ class DataTable(Frozen):
     )
     evaluation: str | None = Field(None, min_length=1, description="what the metric is measured on")
     metric: str | None = Field(
-        None, min_length=1, description="accuracy, spearman, cosine, or data.py:metric"
+        None, min_length=1, description="accuracy, top5, f1, auc, ... or data.py:metric"
+    )
+    pictures: PicturesTable = Field(
+        PicturesTable(), description="how pictures of a folder become samples"
+    )
+    audio: AudioTable = Field(AudioTable(), description="how wav files become samples")
+    constants: dict[str, bool | int | float] = Field(
+        {}, description="input = number: what every run is fed beside the data"
     )
 
 

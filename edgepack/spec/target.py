@@ -68,7 +68,16 @@ class QuantizeTable(Frozen):
     )
     activation_type: Literal["s8", "u8"] = Field("u8", description="signedness of activations")
     per_channel: bool = Field(True, strict=True, description="one scale per output channel")
+    weight_symmetric: bool = Field(
+        True, strict=True, description="ranges of static weights reach as far down as up"
+    )
+    activation_symmetric: bool = Field(
+        False, strict=True, description="ranges of static activations reach as far down as up"
+    )
     reduce_range: bool = Field(False, strict=True, description="7 bits for signed weights")
+    calibration: Literal["minmax", "percentile", "entropy", "mse"] = Field(
+        "minmax", description="how ranges of static activations are found"
+    )
 
 
 class PackageTable(Frozen):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-RATE = 8000                          # Hz
-FRAME, CONTEXT = 256, 32             # samples: a frame, and what it sees of the one before
-PAUSE = RATE                         # samples of noise before and after a prompt
+RATE = 8000  # Hz
+FRAME, CONTEXT = 256, 32  # samples: a frame, and what it sees of the one before
+PAUSE = RATE  # samples of noise before and after a prompt
 PROMPTS = Path(__file__).parent / "prompts"
 
 

@@ -1,8 +1,11 @@
 """Children answer, or their end has a name."""
 
 import os
+import subprocess
 import sys
+import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +104,54 @@ def test_children_are_quiet(monkeypatch):
     )
     with python(code) as pipe:
         assert pipe.ask({}) == ["1", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('what a library says', flush=True); input()",
+        "import sys; sys.stdout.buffer.write(b'\\xff' * 99 + b'\\n'); sys.stdout.flush(); input()",
+        "print('[' * 100_000, flush=True); input()",
+        "while True: print('x' * 65536, end='', flush=True)",
+    ],
+    ids=["words", "bytes", "deep", "endless"],
+)
+def test_an_answer_that_is_none_is_the_child_s_fault(code):
+    with python(code) as pipe, pytest.raises(ChildError, match="it answered") as caught:
+        pipe.ask({})
+    assert caught.value.reason == "crashed"
+
+
+def test_a_frame_that_cannot_be_is_refused():
+    with python(ECHO) as pipe:
+        pipe.ask({"bytes": 0})
+        for size in (-1, 1 << 60, "9"):
+            with pytest.raises(ChildError, match="it answered a frame of"):
+                pipe.take(size)
+
+
+def test_a_child_that_closes_its_output_and_lives_on_is_ended():
+    code = "import os, time; os.close(1); time.sleep(60)"
+    with python(code, seconds=1.0) as pipe, pytest.raises(ChildError, match="it answered no more"):
+        pipe.ask({})
+
+
+def test_a_busy_child_ends_when_its_parent_is_killed(tmp_path):
+    program = textwrap.dedent("""
+        import os, sys
+        from edgepack.child import Limits, Pipe
+        code = "import os; print(os.getpid(), flush=True)\\nwhile True: pass"
+        with Pipe([sys.executable, "-P", "-c", code], Limits()) as pipe:
+            print(pipe.ask({}), flush=True)
+            os.kill(os.getpid(), 9)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert done.returncode == -9
+    child = int(done.stdout)
+    for _ in range(100):
+        state = Path(f"/proc/{child}/stat")
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    pytest.fail("the child outlives its parent")

@@ -41,6 +41,17 @@ def test_a_person_reads_sizes_scores_and_verdicts():
     assert text.rstrip().endswith("verdict: pass")
 
 
+def test_an_estimate_is_written_with_its_interval():
+    given = report().model_dump(by_alias=True)
+    told = {"after_interval": (97.96, 99.88), "before_interval": (97.6, 99.71)}
+    given["targets"][0]["metric"] |= told
+    line = "accuracy 99.44 [98.0, 99.9] (before 99.17 [97.6, 99.7]) on 360 samples"
+    assert line in written(Report.model_validate(given))
+    assert line in render.markdown(Report.model_validate(given))
+    given["targets"][0]["metric"] |= {"name": "mae", "after": 0.012345, "relative": True}
+    assert "mae 0.01235 [98, 99.9]" in written(Report.model_validate(given))
+
+
 def test_a_reason_stands_beside_what_is_missing():
     text = written(report(verdict="unverified", vectors=0, exact=None, why="no [network]; fix: x"))
     assert "no [network]; fix: x" in text

@@ -52,6 +52,51 @@ def test_texts_apart_are_two_runs(opened, tokenizer, encoder):
     assert sample.label == 0.5
 
 
+def test_a_text_file_is_a_text_a_line(opened, tokenizer, encoder):
+    content = "good\n\n  very bad \n"
+    samples = opened("x.txt", content, inputs=lambda: encoder, tokenizer=tokenizer)
+    assert [s.inputs[0]["input_ids"].tolist() for s in samples] == [[[2, 4, 3]], [[2, 8, 5, 3]]]
+    assert [s.label for s in samples] == [None, None]
+    assert len(samples) == 2
+
+
+def test_one_array_is_a_sample_an_item(tmp_path, opened):
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(3, 1, 2, 2))
+    samples = opened("x.npy")
+    assert len(samples) == 3
+    assert [s.inputs[0]["image"].max() for s in samples] == [3, 7, 11]
+
+
+def test_a_folder_of_arrays_is_a_sample_a_file(tmp_path, opened):
+    for place, name in enumerate(("yes/a", "no/a", "no/b")):
+        (tmp_path / "arrays" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "arrays" / name, np.full((1, 2, 2), place, np.float32))
+    samples = opened("arrays")
+    assert [(s.inputs[0]["image"].max(), s.label) for s in samples] == [(1, 0), (2, 0), (0, 1)]
+    before = samples.digest
+    np.save(tmp_path / "arrays" / "no" / "b", np.zeros((1, 2, 2), np.float32))
+    assert opened("arrays").digest != before
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"text"])
+def test_a_damaged_array_is_named(tmp_path, opened, content):
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        list(opened("x.npy"))
+    assert caught.value.code == "E296"
+
+
+def test_an_array_of_objects_and_one_that_promises_too_much_are_refused(tmp_path, opened):
+    np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
+    np.save(tmp_path / "y.npy", np.zeros(1000))
+    whole = (tmp_path / "y.npy").read_bytes()
+    (tmp_path / "y.npy").write_bytes(whole[:-8])
+    for name in ("x.npy", "y.npy"):
+        with pytest.raises(UsageError) as caught:
+            len(opened(name))
+        assert caught.value.code == "E296"
+
+
 def test_functions_may_give_text(opened, tokenizer, encoder):
     body = "def f():\n    yield {'text': 'good', 'label': 'pos'}\n    yield 'bad', 'neg'"
     samples = opened("data.py:f", body, inputs=lambda: encoder, tokenizer=tokenizer)
@@ -91,7 +136,9 @@ def test_planning_loads_nothing_heavy(tmp_path):
     [
         ("lost.npz", "E270", "beside"),
         ("dta.py:f", "E270", "did you mean `data.py`"),
+        ("picture", "E270", "did you mean `pictures`"),
         ("x.parquet", "E271", ".npz"),
+        ("Makefile", "E271", ".npz"),
         ("data.py", "E271", "data.py:evaluation"),
         ("data.py:f()", "E271", "data.py:evaluation"),
         ("data.py:g", "E273", "known: f"),
@@ -101,6 +148,8 @@ def test_planning_loads_nothing_heavy(tmp_path):
 def test_wrong_references_are_refused_at_once(tmp_path, opened, reference, code, hint):
     (tmp_path / "data.py").write_text("def f(): ...")
     (tmp_path / "x.csv").write_text("text\na\n")
+    (tmp_path / "Makefile").touch()
+    (tmp_path / "pictures").mkdir()
     with pytest.raises(UsageError) as caught:
         opened(reference, inputs=never)
     assert caught.value.code == code

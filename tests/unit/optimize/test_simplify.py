@@ -1,10 +1,12 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import parser
 from pydantic import ValidationError
 
-from edgepack.child import ChildError
+from edgepack.child import ChildError, call
 from edgepack.errors import ModelError
 from edgepack.graph import Graph
 from edgepack.graph.gate import admit
@@ -82,19 +84,70 @@ def test_an_opset_from_long_ago_is_brought_up(convolution, context):
     proto = convolution.proto()
     proto.opset_import[0].version = 9
     simple = Simplify().apply(Graph.from_proto(proto), context)
-    assert simple.model.opset_imports[""] == 11
+    assert simple.model.opset_imports[""] == 14
+
+
+def parsed(body, opset):
+    return Graph.from_proto(
+        parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {body}')
+    )
+
+
+def test_an_operator_that_the_target_lacks_is_spelt_out(context):
+    graph = parsed("g (float[N] x) => (float[N] y) { y = Gelu (x) }", 20)
+    simple = Simplify(opset=17).apply(graph, context)
+    assert simple.model.opset_imports[""] == 17
+    assert {"Erf", "Mul"} <= set(simple.facts()["operators"])
+    x = {"x": np.linspace(-3, 3, 7, dtype=np.float32)}
+    with context.runner.open(graph) as old, context.runner.open(simple) as new:
+        assert new.run(x)["y"] == pytest.approx(old.run(x)["y"], abs=1e-6)
 
 
 def test_what_cannot_be_brought_down_is_an_error(context):
-    from onnx import parser
-
-    model = parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 20]>
-        g (float[N] x) => (float[N] y) { y = Gelu (x) }"""
+    graph = parsed(
+        "g (float[1,1,H,W] x, float[1,P,Q,2] at) => (float[1,1,P,Q] y) { y = GridSample (x, at) }",
+        17,
     )
-    with pytest.raises(ModelError, match="from opset 20 to 17") as caught:
-        Simplify(opset=17).apply(Graph.from_proto(model), context)
+    next(iter(graph.model.graph)).name = "node"
+    with pytest.raises(ModelError, match="from opset 17 to 15") as caught:
+        Simplify(opset=15).apply(graph, context)
     assert caught.value.code == "E425"
+    assert caught.value.why == "operator `GridSample` (node `node`) is of opset 16"
+
+
+def test_the_number_alone_changes_where_only_the_converter_fails(context, monkeypatch):
+    def failing(function, arguments, limits):
+        if function.endswith(":convert"):
+            raise ChildError("raised", "ValueError: no adapter")
+        return call(function, arguments, limits)
+
+    monkeypatch.setattr(simplify, "call", failing)
+    graph = parsed("g (float[N] x) => (float[N] y) { y = Relu (x) }", 12)
+    assert Simplify().apply(graph, context).model.opset_imports[""] == 14
+    assert context.events.notes == []
+    # At these sizes both meanings agree; at others they would not.
+    graph = parsed("g (float[2,3,1] x) => (float[2,3,1] y) { y = Softmax <axis = 1> (x) }", 12)
+    assert Simplify().apply(graph, context).model.opset_imports[""] == 12
+    assert context.events.notes == [
+        "it stays at opset 12, and so float, as it cannot be brought to 14: no adapter"
+    ]
+
+
+def test_a_quantised_graph_keeps_its_old_opset(context):
+    graph = parsed("g (float[N] x) => (float[N] y) { y = Relu (x) }", 10)
+    same = Simplify().apply(graph.replace(scheme="quantised"), context)
+    assert same.model.opset_imports[""] == 10
+
+
+def test_a_folding_that_the_runtime_refuses_is_not_kept(convolution, context, monkeypatch):
+    def spoilt(function, graph, folder, **options):
+        copy = graph.copy()
+        next(iter(copy.model.graph)).op_type = "Nothing"
+        return copy
+
+    monkeypatch.setattr(simplify, "_in_child", spoilt)
+    assert Simplify().apply(convolution, context) is convolution
+    assert "not simplified: ONNX Runtime cannot load" in context.events.notes[0]
 
 
 def test_options_have_bounds():

@@ -43,6 +43,8 @@ class Relu:
     scheme = "float"
     tolerance = Tolerance(exact=True)
 
+    weight = 0
+
     def write(self, path: Path) -> None:
         path.write_bytes(relu_proto())
 

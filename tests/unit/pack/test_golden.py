@@ -3,15 +3,15 @@ import pytest
 
 from edgepack.artifact.manifest import Golden
 from edgepack.errors import ModelError
-from edgepack.pack import golden
-from edgepack.pack.golden import choose, make_vectors
+from edgepack.pack.golden import choose, make_vectors, room
 from edgepack.types import Sample, SessionSettings
 
 from .scene import FakeSamples, Relu, context, lengths
 
 
 def chosen(samples) -> list[int]:
-    return [inputs["x"].shape[1] for inputs in choose(samples, Relu.inputs)]
+    runs = (run for sample in samples for run in sample.inputs)
+    return [inputs["x"].shape[1] for inputs in choose(runs)]
 
 
 def test_the_three_smallest_shapes_alternate():
@@ -72,10 +72,16 @@ def test_no_data_opens_no_session(tmp_path):
     assert scene.runner.opened == []
 
 
-def test_files_stay_within_the_budget(tmp_path, monkeypatch):
-    monkeypatch.setattr(golden, "BUDGET", 100)
+def test_files_stay_within_the_budget(tmp_path):
     scene = context(tmp_path / "work", {"evaluation": lengths(10, 10, 10)})
-    assert len(make_vectors(Relu(), scene, SessionSettings()).golden.vectors) == 1
+    assert len(make_vectors(Relu(), scene, SessionSettings(), 100).golden.vectors) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "files"), [(1000, 1 << 18), (4_000_000, 1_000_000), (10**9, 16 << 20)]
+)
+def test_a_model_is_not_dwarfed_by_its_vectors(model, files):
+    assert room(model) == files
 
 
 def test_order_and_memory_layout_do_not_matter(tmp_path):

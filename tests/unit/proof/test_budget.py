@@ -43,6 +43,18 @@ def test_the_drop_of_the_metric_is_judged(after, verdict):
     assert "over 1000 samples" in found["max_drop"].why or verdict == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("after", "lower", "relative", "verdict"),
+    [(20.2, True, True, "pass"), (20.3, True, True, "fail"), (21.0, True, False, "pass"),
+     (21.1, True, False, "fail"), (10.0, True, True, "pass"), (10.0, False, False, "fail")],
+)  # fmt: skip
+def test_a_metric_of_mistakes_drops_as_it_grows(after, lower, relative, verdict):
+    told = metric(20.0, after).model_copy(update={"lower_is_better": lower, "relative": relative})
+    found = gates(Limits(max_drop=1.0), metric=told)["max_drop"]
+    assert found.verdict == verdict
+    assert ("in percent of before" in found.why) is relative
+
+
 ASKED = [
     frozenset(),
     frozenset({"max_drop"}),

@@ -26,8 +26,9 @@ class FakeArtifact:
     def vectors(self):
         return [({"x": v * 2}, {"y": v}) for v in self._vectors]
 
-    def extract(self, name, to):
-        to.write_text(name)
+    def extract_model(self, folder):
+        (folder / "model.onnx").write_text("model.onnx")
+        return folder / "model.onnx"
 
 
 class FakeChannel:

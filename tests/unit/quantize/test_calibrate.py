@@ -3,7 +3,8 @@ import pytest
 from onnx import helper
 
 from edgepack.errors import ModelError
-from edgepack.quantize.calibrate import MinMax, calibrate
+from edgepack.quantize.calibrate import calibrate
+from edgepack.quantize.ranges.reduce import reducer
 from edgepack.types import Range, Sample
 from tests.unit.quantize.scene import Data, context, model, tensor
 
@@ -23,7 +24,7 @@ def vectors(*rows):
 def test_inputs_inner_tensors_and_outputs_are_observed(tmp_path):
     data = vectors([1, 2], [-3, 0], [9, 9])
     scene = context(tmp_path, data)
-    table = calibrate(doubling(), ["x", "twice", "y"], data, 2, scene)
+    table = calibrate(doubling(), ["x", "twice", "y"], data, 2, scene, reducer("minmax"))
     assert (table.method, table.samples) == ("minmax", 2)
     assert table.ranges == {
         "x": Range(low=-3, high=2),
@@ -36,7 +37,7 @@ def test_inputs_inner_tensors_and_outputs_are_observed(tmp_path):
 def test_samples_of_several_runs_all_count(tmp_path):
     runs = tuple({"x": np.array([v], np.float32)} for v in (1, 5))
     data = Data([Sample(inputs=runs)])
-    table = calibrate(doubling(), ["twice"], data, 128, context(tmp_path, data))
+    table = calibrate(doubling(), ["twice"], data, 128, context(tmp_path, data), reducer("minmax"))
     assert table.ranges == {"twice": Range(low=2, high=10)}
 
 
@@ -46,12 +47,16 @@ def test_samples_of_several_runs_all_count(tmp_path):
 )
 def test_ranges_that_mean_nothing_are_refused(tmp_path, data, code):
     with pytest.raises(ModelError) as refused:
-        calibrate(doubling(), ["twice"], data, 128, context(tmp_path, data))
+        calibrate(doubling(), ["twice"], data, 128, context(tmp_path, data), reducer("minmax"))
     assert refused.value.code == code
 
 
-def test_minmax_holds_two_numbers_a_tensor():
-    reducer = MinMax()
-    for size in range(1, 50):
-        reducer.observe("x", np.arange(size, dtype=np.float32))
-    assert reducer.ranges() == {"x": Range(low=0, high=48)}
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy", "mse"])
+def test_every_method_takes_samples_of_any_length(tmp_path, method):
+    data = vectors([1e-6], [1, 2, 3], [-40], [0, 0, 0, 0])
+    table = calibrate(
+        doubling(), ["twice"], data, 128, context(tmp_path, data), reducer(method, 100)
+    )
+    assert (table.method, table.samples) == (method, 4)
+    assert table.ranges["twice"].low < 0 < table.ranges["twice"].high
+    assert data.served == 4

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from edgepack.base import Context
 from edgepack.child import Limits
 from edgepack.errors import ModelError, UsageError
 from edgepack.source.onnx import OnnxSource
+from edgepack.source.reference import open_source
 
 
 class Notes:
@@ -70,11 +71,11 @@ def test_it_loads_what_the_child_rewrote(write, context):
 
 
 def test_a_refusal_keeps_its_code_and_words(write, context):
-    with pytest.raises(ModelError, match="`w` are refused") as caught:
+    with pytest.raises(ModelError, match=r"weights are missing: `w\.bin`") as caught:
         OnnxSource(write(beside())).load(context)
-    assert (caught.value.code, caught.value.status) == ("E407", 4)
-    assert "w.bin" in caught.value.why
-    assert "plain file" in caught.value.fix
+    assert (caught.value.code, caught.value.status) == ("E418", 4)
+    assert "1 of 1 tensors" in caught.value.why
+    assert "into the model's folder" in caught.value.fix
 
 
 def test_external_weights_are_a_part_of_the_digest(write, tmp_path, context):
@@ -112,3 +113,34 @@ def test_a_file_that_takes_too_long_is_an_error(write, context):
         OnnxSource(write(inline()), Limits(seconds=0.01)).load(context)
     assert caught.value.code == "E411"
     assert "deadline" in caught.value.why
+
+
+def test_what_the_gate_notes_is_passed_on(write, context):
+    model = inline()
+    model.training_info.add()
+    OnnxSource(write(model)).load(context)
+    assert context.events.notes == ["scaled.onnx carries training_info, which is left out"]
+
+
+def test_a_loop_without_an_end_is_known_before_any_work(write, context):
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> endless (float[1] x) => (float[1] y) {
+            count = Constant <value_int = 9223372036854775807> ()
+            true = Constant <value = bool {1}> ()
+            y = Loop (count, true, x) <body = spin (int64 i, bool c, float[1] a)
+                => (bool d, float[1] b) { d = Identity(c) b = Identity(a) }> }"""
+    )
+    with pytest.raises(ModelError, match="does not come to an end") as caught:
+        OnnxSource(write(model), patience=1.0).load(context)
+    assert (caught.value.code, caught.value.why) == ("E422", "no answer within 1 s")
+
+
+def test_a_folder_with_one_model_stands_for_it(write, tmp_path):
+    path = write(inline())
+    source = open_source(".", tmp_path, task=None, seed=0)
+    assert isinstance(source, OnnxSource)
+    assert source.path == path
+    (tmp_path / "other.onnx").write_bytes(b"1")
+    with pytest.raises(UsageError) as caught:
+        open_source(".", tmp_path, task=None, seed=0)
+    assert caught.value.fix == "name one of its files: other.onnx, scaled.onnx"

@@ -1,0 +1,1 @@
+"""Tallies: each takes in a model's answers sample by sample and makes one number of them."""

@@ -1,0 +1,154 @@
+"""Writes hard sigmoids that exporters spelled out as the one operator that they are.
+
+    Clip(x + a, 0, c) / c = HardSigmoid(x),  alpha = 1 / c,  beta = a / c
+
+and, as multiplication commutes, y * Clip(x + a, 0, c) / c = y * HardSigmoid(x): with y = x that is
+the hard swish of MobileNetV3. Four sweeps over the activations become two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from edgepack.base import Context, GraphPass
+from edgepack.optimize.checked import objection
+from edgepack.types import Frozen
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgepack.graph import Graph
+
+
+class Rewritten(Frozen):
+    """Clips that became hard sigmoids, and those that stay with the reason."""
+
+    applied: tuple[str, ...]
+    refused: dict[str, str]
+
+
+class HardSigmoid(GraphPass):
+    """Write hard sigmoids and hard swishes that are spelled out as HardSigmoid."""
+
+    name: ClassVar[str] = "hard-sigmoid"
+
+    def apply(self, graph: Graph, context: Context) -> Graph:
+        """Return the graph with its spelled-out hard sigmoids as one operator each."""
+        clips = [n for n in graph.model.graph if n.op_type == "Clip" and not n.domain]
+        reasons = {str(node.name): _refusal(node) for node in clips}
+        applied = tuple(name for name, why in reasons.items() if not why)
+        refused = {name: why for name, why in reasons.items() if why}
+        ours = graph
+        if applied:
+            ours = graph.copy()
+            for node in list(ours.model.graph):
+                if node.op_type == "Clip" and node.name in applied:
+                    _edit(node)
+            _drop_unused(ours.model.graph)
+            if why := objection(graph, ours, context):
+                ours, refused, applied = graph, {**refused, **dict.fromkeys(applied, why)}, ()
+        context.events.decision(Rewritten(applied=applied, refused=refused))
+        return ours
+
+
+def _refusal(clip: ir.Node) -> str:
+    """Say why a clip stays; nothing where it is the middle of a hard sigmoid."""
+    if len(clip.inputs) != 3 or _scalar(clip.inputs[1]) != 0.0:
+        return "it does not clip from 0 to a constant"
+    top = _scalar(clip.inputs[2])
+    if top is None or top <= 0.0:
+        return "it does not clip from 0 to a constant"
+    if not _only_used(clip):
+        return "it is an output, or several nodes read it"
+    add = _producer(clip)
+    if add is None or add.op_type != "Add" or _split(add) is None:
+        return "no constant is added to its input"
+    scale = _scale(clip)
+    if scale is None:
+        return "what follows does not divide it by a constant"
+    if abs(_factor(scale) * top - 1.0) > 1e-6:
+        return "it is not divided by its upper bound"
+    return ""
+
+
+def _producer(clip: ir.Node) -> ir.Node | None:
+    value = clip.inputs[0]
+    return value.producer() if value is not None else None
+
+
+def _scalar(value: ir.Value | None) -> float | None:
+    """Return a constant float32 scalar that is no input of the graph."""
+    tensor = value.const_value if value is not None and value.is_initializer() else None
+    if value is None or tensor is None or value.is_graph_input() or tensor.dtype.name != "FLOAT":
+        return None
+    array = tensor.numpy()
+    # An axis more than the activations have would change their shape, so rank 1 is the limit.
+    return float(array.reshape(-1)[0]) if array.size == 1 and array.ndim <= 1 else None
+
+
+def _split(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """Return the operands of a commutative node as value and constant."""
+    a, b = node.inputs
+    for value, constant in ((a, _scalar(b)), (b, _scalar(a))):
+        if value is not None and constant is not None and _scalar(value) is None:
+            return value, constant
+    return None
+
+
+def _only_used(node: ir.Node) -> bool:
+    result = node.outputs[0]
+    return len(result.uses()) == 1 and not result.is_graph_output()
+
+
+def _scale(clip: ir.Node) -> ir.Node | None:
+    """Return the division that follows, at once or after a product with another value."""
+    (after,) = clip.outputs[0].consumers()
+    if after.graph is not clip.graph:
+        return None
+    if after.op_type == "Mul" and _split(after) is None and _only_used(after):
+        (after,) = after.outputs[0].consumers()
+    return after if after.graph is clip.graph and _factor(after) else None
+
+
+def _factor(node: ir.Node) -> float:
+    """Return what a node multiplies by; 0 where it does anything else."""
+    if node.op_type == "Div":
+        return 1.0 / (_scalar(node.inputs[1]) or float("inf"))
+    found = _split(node) if node.op_type == "Mul" else None
+    return found[1] if found is not None else 0.0
+
+
+def _edit(clip: ir.Node) -> None:
+    import onnx_ir as ir
+
+    add, scale, graph = _producer(clip), _scale(clip), clip.graph
+    assert add is not None
+    assert scale is not None
+    assert graph is not None
+    found, top = _split(add), _scalar(clip.inputs[2])
+    assert found is not None
+    assert top is not None
+    x, offset = found
+    new = ir.node("HardSigmoid", [x], {"alpha": 1.0 / top, "beta": offset / top}, name=clip.name)
+    graph.insert_before(clip, new)
+    clip.outputs[0].replace_all_uses_with(new.outputs[0])
+    graph.remove(clip, safe=True)
+    if _only_unused(add):
+        graph.remove(add, safe=True)
+    value = next(v for v in scale.inputs if v is not None and _scalar(v) is None)
+    result = scale.outputs[0]
+    if result.is_graph_output():
+        value.name, value.shape, value.type = result.name, result.shape, result.type
+    result.replace_all_uses_with(value, replace_graph_outputs=True)
+    graph.remove(scale, safe=True)
+
+
+def _drop_unused(graph: ir.Graph) -> None:
+    """Drop the constants that only the rewritten nodes read."""
+    for name, value in list(graph.initializers.items()):
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del graph.initializers[name]
+
+
+def _only_unused(node: ir.Node) -> bool:
+    return not node.outputs[0].uses() and not node.outputs[0].is_graph_output()

@@ -1,0 +1,1 @@
+"""Ranges of activations: one method a file."""

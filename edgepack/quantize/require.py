@@ -1,0 +1,69 @@
+"""Refuses a scheme that a graph or its data cannot carry, with the reason."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from edgepack.errors import ModelError
+from edgepack.quantize.survey import Survey
+from edgepack.types import Scheme
+
+Calibration: TypeAlias = Literal["given", "generated", "none"]
+
+AXIS = 13
+"""The first opset whose QuantizeLinear takes a scale a channel."""
+
+
+def require(scheme: Scheme, found: Survey, calibration: Calibration) -> None:
+    """Require that a scheme has layers to quantise and, if static, samples to do it by.
+
+    Raises:
+        ModelError: E450 for static without real calibration data, E455 where nothing can be
+            quantised.
+    """
+    layers = found.products + (found.convolutions if scheme == "w8a8-static" else 0)
+    if scheme in {"w8a8-static", "w8-dynamic"} and not layers:
+        raise ModelError(
+            "E455",
+            f"the scheme `{scheme}` finds nothing to quantise",
+            why=_nothing(scheme, found),
+            fix='choose scheme = "auto" or "float"',
+        )
+    if scheme == "w8a8-static" and calibration != "given":
+        raise ModelError(
+            "E450",
+            "the scheme `w8a8-static` needs calibration data",
+            why=_UNCALIBRATED[calibration],
+            fix='add `calibration = "..."` under [data], or choose scheme = "w8-dynamic"',
+        )
+
+
+def require_axis(opset: int) -> None:
+    """Require an opset whose QuantizeLinear takes a scale a channel.
+
+    Raises:
+        ModelError: E456 for an older one.
+    """
+    if opset < AXIS:
+        raise ModelError(
+            "E456",
+            f"a model of opset {opset} cannot have a scale a channel",
+            why=f"QuantizeLinear has an axis since opset {AXIS}",
+            fix=f"export at opset {AXIS} or later, or set per_channel = false",
+        )
+
+
+_UNCALIBRATED: dict[Calibration, str] = {
+    "none": "there is no calibration data",
+    "generated": "the calibration samples were made up, and so would be the ranges",
+}
+
+
+def _nothing(scheme: Scheme, found: Survey) -> str:
+    counts = f"{found.products} matrix products and {found.convolutions} convolutions have constant"
+    stays = []
+    if found.convolutions and scheme == "w8-dynamic":
+        stays.append("convolutions would run slower than float")
+    if found.recurrent:
+        stays.append(f"{found.recurrent} recurrent layers stay float")
+    return "; ".join([f"{counts} float32 weights", *stays])
