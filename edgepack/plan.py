@@ -98,6 +98,7 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         "name": name,
         "artifact": recipe.name or source.name,
         "state": recipe.model.state,
+        "preprocessing": recipe.data.operations(),
     }
     resolved: list[StepRecord | Choice] = []
     splits = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from edgepack.data import Sentences, generate, open_data
@@ -66,6 +68,30 @@ class MadeUp:
         return iter(self._samples)
 
 
+@dataclass(frozen=True)
+class First:
+    """The first samples of a split, for a quick build."""
+
+    samples: Samples
+    most: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole split and how much of it is used."""
+        return digest_of("first", self.samples.digest, self.most)
+
+    @property
+    def generated(self) -> bool:
+        """True where the whole was made up."""
+        return self.samples.generated
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.samples))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return islice(iter(self.samples), self.most)
+
+
 def open_splits(work: Work, inputs: Specs, sizes: Sizes) -> dict[Split, Samples]:
     """Return the splits at hand; where there is neither evaluation nor calibration, both are made.
 
@@ -85,6 +111,8 @@ def open_splits(work: Work, inputs: Specs, sizes: Sizes) -> dict[Split, Samples]
                 table=recipe.data,
                 classes=split != "evaluation" or ".py:" not in (recipe.data.metric or ""),
             )
+    if most := recipe.data.most:
+        data = {split: First(samples, most) for split, samples in data.items()}
     if "evaluation" not in data:
         made: Samples = MadeUp(source.digest, recipe.seed, inputs, sizes, recipe.model.state)
         if source.tokenizer and (source.tokenizer / "tokenizer.json").is_file():

@@ -13,6 +13,8 @@ from edgepack.base import Events
 from edgepack.cache import Cache
 from edgepack.devices.open import open_channel
 from edgepack.errors import EdgepackError, HostError, UsageError
+from edgepack.graph.runner import ChildRunner
+from edgepack.proof.bisect import explain_device
 from edgepack.proof.device import prove
 from edgepack.report import Device
 from edgepack.spec.target import load_target
@@ -83,6 +85,10 @@ class Prover:
                 any_features=asked,
                 vectors=vectors,
             )
+            if device.verdict == "fail" and device.vectors > 1:
+                where = explain_device(artifact, channel, ChildRunner(), self.events)
+                told = "; ".join(part for part in (device.why, where) if part)
+                device = device.model_copy(update={"why": told})
         finally:
             channel.close()
         # Only a proof is kept: a crash or a deadline may have been this machine's bad day, and a

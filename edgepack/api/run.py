@@ -22,7 +22,8 @@ from edgepack.data import check_splits, resolve
 from edgepack.devices.open import open_channel
 from edgepack.plan import Plan
 from edgepack.proof.budget import Limits, Measurements, judge
-from edgepack.report import Report, TargetReport, worst
+from edgepack.proof.explain import explain_fidelity
+from edgepack.report import Gate, Report, TargetReport, worst
 from edgepack.types import Samples, Split, digest_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 COPIES = 4
 """Models of the size of the one that comes in for which a build must find room on disk."""
+
+
+ANSWERS = {"max_drop", "cosine", "label_flips"}
+"""Gates on what the model answers."""
 
 
 def execute(
@@ -134,7 +139,7 @@ class _Build:
             instructions=chosen.instructions,
             float_instructions=chosen.float_instructions,
         )
-        gates = judge(limits, found)
+        gates = self._explained(judge(limits, found), baseline, graph)
         verdict = worst([gate.verdict for gate in gates])
         path = self.out / f"{plan.name}-{plan.target}.edgepack"
         kept = verdict != "fail" or self.force
@@ -156,6 +161,22 @@ class _Build:
             metric=metric,
             gates=gates,
             devices=devices,
+        )
+
+    def _explained(self, gates: tuple[Gate, ...], baseline: Node, graph: Node) -> tuple[Gate, ...]:
+        """Add to gates that failed on the answers which layer leaves the float model."""
+        failed = {gate.name for gate in gates if gate.verdict == "fail"} & ANSWERS
+        if not failed:
+            return gates
+        chain = self.chain
+        where = explain_fidelity(
+            baseline.load(), graph.load(), chain.data["evaluation"], chain.runner, chain.events
+        )
+        return tuple(
+            gate.model_copy(update={"why": f"{gate.why}; {where}"})
+            if where and gate.name in failed
+            else gate
+            for gate in gates
         )
 
     def _scorer(self, baseline: Node) -> Scorer:

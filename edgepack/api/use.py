@@ -9,19 +9,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from edgepack import __version__, publish
 from edgepack.api.prove import Prover, environment, interleaved, usual_channels
 from edgepack.artifact import Artifact
 from edgepack.base import Events, Silent
 from edgepack.cache import Cache
 from edgepack.data import open_data, resolve
-from edgepack.errors import UsageError
+from edgepack.errors import ArtifactError, UsageError
 from edgepack.graph.runner import ChildRunner
 from edgepack.proof.accuracy import evaluate
 from edgepack.proof.budget import Limits, Measurements, judge
 from edgepack.report import Device, Metric, Report, TargetReport, worst
+from edgepack.spec.recipe import DataTable
 
 if TYPE_CHECKING:
+    from edgepack.artifact.manifest import Manifest
     from edgepack.types import Array, Tensors
 
 
@@ -134,7 +138,15 @@ def _metric(
         model = artifact.extract_model(folder)
         for name in manifest.tokenizer:
             artifact.extract(name, folder / Path(name).name)
-        samples = open_data(data, Path.cwd(), inputs=lambda: manifest.inputs, tokenizer=folder)
+        samples = open_data(
+            data,
+            Path.cwd(),
+            inputs=lambda: manifest.inputs,
+            tokenizer=folder,
+            state=manifest.state,
+            table=_table(manifest),
+            classes=".py:" not in metric,
+        )
         scorer = resolve(metric, Path.cwd())
         measured = evaluate(model, samples, scorer, ChildRunner(), events, manifest.session)
     return Metric(
@@ -146,6 +158,19 @@ def _metric(
         relative=measured.relative,
         samples=measured.samples,
     )
+
+
+def _table(manifest: Manifest) -> DataTable:
+    """Return how files become inputs, as the artifact says."""
+    try:
+        return DataTable.model_validate({one.op: one.options for one in manifest.preprocessing})
+    except ValidationError as problem:
+        raise ArtifactError(
+            "E631",
+            "the artifact's preprocessing is of a kind that is not known",
+            why=str(problem.errors()[0]["msg"]),
+            fix="score it with a newer edgepack, or give inputs as arrays: a .npz file",
+        ) from problem
 
 
 def _report(

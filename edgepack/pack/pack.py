@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from edgepack.artifact.format import CARD, DATA, LARGEST, MODEL, ORT_MODEL, SAMPLE
-from edgepack.artifact.manifest import Golden, Isa, Name, Runtime, Version, Word
+from edgepack.artifact.manifest import Golden, Isa, Name, Operation, Runtime, Version, Word
 from edgepack.base import Context, PackPass, StepRecord
 from edgepack.errors import ModelError
 from edgepack.pack.card import card
@@ -43,6 +43,7 @@ class Pack(PackPass):
         "ort": "package.ort",
         "samples": "package.samples",
         "state": "state",
+        "preprocessing": "preprocessing",
     }
 
     artifact: Name = Field(description="Name of the artifact.")
@@ -63,6 +64,9 @@ class Pack(PackPass):
     entries: dict[str, str] = Field({}, description="Session config entries.")
     ort: bool = Field(False, description="Add the model as an .ort file for this target.")
     samples: bool = Field(True, description="Add code that runs the first golden vector.")
+    preprocessing: tuple[Operation, ...] = Field(
+        (), description="How files become inputs; the recipe's tables under [data]."
+    )
     state: dict[str, str] = Field(
         {}, description='Inputs that take an output of the run before, e.g. `h = "hn"`.'
     )
@@ -127,7 +131,7 @@ class Pack(PackPass):
             "session": session,
             "inputs": graph.inputs,
             "outputs": graph.outputs,
-            "preprocessing": (),
+            "preprocessing": self.preprocessing,
             "postprocessing": (),
             "tokenizer": tuple(sorted(f"assets/{asset.name}" for asset in context.assets)),
             "scheme": graph.scheme,

@@ -38,6 +38,10 @@ class ModelTable(Frozen):
     )
 
 
+PREPARING = ("pictures", "audio", "constants")
+"""Tables of `[data]` that say how files become inputs."""
+
+
 class DataTable(Frozen):
     """`[data]`: a file, a folder, or ``data.py:function``, beside the recipe."""
 
@@ -49,6 +53,9 @@ class DataTable(Frozen):
     metric: str | None = Field(
         None, min_length=1, description="accuracy, top5, f1, auc, ... or data.py:metric"
     )
+    most: int | None = Field(
+        None, ge=1, strict=True, description="samples of each split that are used [all of them]"
+    )
     pictures: PicturesTable = Field(
         PicturesTable(), description="how pictures of a folder become samples"
     )
@@ -56,6 +63,12 @@ class DataTable(Frozen):
     constants: dict[str, bool | int | float] = Field(
         {}, description="input = number: what every run is fed beside the data"
     )
+
+    def operations(self) -> list[dict[str, Any]]:
+        """Return how files become inputs, as far as the recipe says so, for the manifest."""
+        written = [name for name in PREPARING if name in self.model_fields_set]
+        told = self.model_dump(mode="json", include=set(written), exclude_none=True)
+        return [{"op": name, "options": told[name]} for name in written]
 
 
 class Step(Frozen):

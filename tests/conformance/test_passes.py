@@ -22,7 +22,7 @@ def cls(request):
 
 def example(cls):
     """The pass with every option that it takes from a target, and what else it requires."""
-    named = {"name": "arm64", "artifact": "name", "state": {}}
+    named = {"name": "arm64", "artifact": "name", "state": {}, "preprocessing": []}
     settings = {**load_target("arm64").model_dump(mode="json"), **named}
     given = {"prune": {"ratio": 0.5}}.get(cls.name, {})
     for field, path in cls.from_target.items():
