@@ -14,7 +14,7 @@ from edgepack.api.prove import Prover, timed
 from edgepack.api.score import Scorer
 from edgepack.base import StepRecord
 from edgepack.devices.open import open_channel
-from edgepack.errors import MeasurementError, ModelError
+from edgepack.errors import HostError, MeasurementError, ModelError
 from edgepack.plan import Plan
 from edgepack.proof.budget import Limits, Measurements, judge, judge_answers
 from edgepack.proof.choose import Contender, choose, slower
@@ -232,10 +232,16 @@ class Trials:
             ratio = timed(self.prover, pair[0], pair[1])
             if ratio is None:
                 return trial
-            self.lock.put(key, ratio)
+            self._keep(key, ratio)
         if ratio <= VETO:
             return trial
         return replace(trial, vetoed=f"took {ratio:.2f} times as long as `{plain.label}` here")
+
+    def _keep(self, key: str, ratio: float) -> None:
+        try:
+            self.lock.put(key, ratio)
+        except HostError as problem:
+            self.chain.events.note(f"{problem.what}: the next build will ask the clock again")
 
     def _narrower(self, trials: Sequence[Trial], place: int) -> list[Trial]:
         """Try lesser forms of what was built and did not gain."""
