@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
-from edgepack.graph.sequence import answers
+from edgepack.graph.batches import Batches
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
 if TYPE_CHECKING:
@@ -131,9 +132,12 @@ def evaluate(
         other = None
         if metric.compares and reference is not None:
             other = stack.enter_context(runner.open(reference))
-        for done, sample in enumerate(samples, 1):
-            outputs = [found for _, found in answers(session, sample)]
-            expected = [found for _, found in answers(other, sample)] if other else outputs
+        one, two = tee(samples)
+        given = Batches.of(session, graph).answered(one)
+        wanted = Batches.of(other, reference).answered(two) if other and reference else None
+        for done, (sample, runs) in enumerate(given, 1):
+            outputs = [found for _, found in runs]
+            expected = [found for _, found in next(wanted)[1]] if wanted else outputs
             tally.add(sample, outputs, expected)
             events.progress(metric.name, done, total)
     value, rows = tally.value(), tally.rows()

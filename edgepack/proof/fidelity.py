@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
 from edgepack.graph.agreement import agreement
-from edgepack.graph.sequence import answers
+from edgepack.graph.batches import Batches
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
 if TYPE_CHECKING:
@@ -65,9 +66,11 @@ def compare(
     flips: list[bool | None] = []
     total = len(samples)
     with runner.open(baseline) as before, runner.open(graph, settings) as after:
-        for done, sample in enumerate(samples, 1):
-            runs = zip(answers(before, sample), answers(after, sample), strict=True)
-            pairs = [(expected, got) for (_, expected), (_, got) in runs]
+        one, two = tee(samples)
+        wanted = Batches.of(before, baseline).answered(one)
+        given = Batches.of(after, graph).answered(two)
+        for done, ((sample, expected), (_, got)) in enumerate(zip(wanted, given, strict=True), 1):
+            pairs = [(a, b) for (_, a), (_, b) in zip(expected, got, strict=True)]
             if lost := set(pairs[0][0]) - set(pairs[0][1]):
                 raise MeasurementError(
                     "E502",
