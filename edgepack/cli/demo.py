@@ -10,7 +10,7 @@ from edgepack.cli import options
 
 STEPS = (
     'steps=[{pass="prune", ratio=0.5}, {pass="finetune", epochs=4}, '
-    '{pass="quantize", scheme="w8a8-static"}]'
+    '{pass="quantize"}]'
 )
 
 

@@ -10,13 +10,15 @@ from edgepack.cli import run
 W = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 
 
-def model(nodes=None, weights=(("w", W),), shape=("n", 8), opset=17, kind=TensorProto.FLOAT):
+def model(
+    nodes=None, weights=(("w", W),), shape=("n", 8), opset=17, kind=TensorProto.FLOAT, out=None
+):
     nodes = nodes or [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")]
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
         [numpy_helper.from_array(array, name) for name, array in weights],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)]
@@ -42,7 +44,7 @@ def loop():
         ],
     )
     nodes = [helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body, name="for ever")]
-    return model(nodes, (("yes", np.array(True)),))
+    return model(nodes, (("yes", np.array(True)),), out=("n", 8))
 
 
 def broken(array, value):
