@@ -15,6 +15,7 @@ from pydantic import Field
 from edgepack.base import Context, GraphPass
 from edgepack.child import ChildError, Limits, call
 from edgepack.errors import ModelError
+from edgepack.optimize.checked import difference
 from edgepack.types import Frozen
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Simplify(GraphPass):
             ModelError: E425 when the graph cannot be brought to an opset that the target loads.
         """
         recent = _raised(graph, min(MODERN, self.opset), self.ir, context)
-        simple, shapes, difference = _fold(recent, context)
+        simple, shapes, apart = _fold(recent, context)
         # Folding may remove the very operators that a conversion down has no rule for.
         ours = _convert(simple, min(_opset(simple), self.opset), self.ir, context)
         old, new = graph.facts(), ours.facts()
@@ -64,7 +65,7 @@ class Simplify(GraphPass):
                 applied=simple is not recent,
                 nodes_removed=old["nodes"] - new["nodes"],
                 operators_removed={k: n for k, n in removed.items() if n > 0},
-                difference=difference if difference != float("inf") else None,
+                difference=apart if apart != float("inf") else None,
                 shapes=shapes,
             )
         )
@@ -82,21 +83,21 @@ def _fold(graph: Graph, context: Context) -> tuple[Graph, int, float | None]:
         context.events.note(f"not simplified: {problem}")
         return graph, 0, None
     try:
-        shapes, difference = _difference(graph, simple, context)
+        shapes, apart = difference(graph, simple, context)
     except ModelError as problem:
         if problem.code != "E420":
             raise
         context.events.note(f"not simplified: {problem.what} after it: {problem.why}")
         return graph, 0, None
     limit = graph.tolerance.relative
-    if difference is not None and difference <= limit:
-        return simple, shapes, difference
+    if apart is not None and apart <= limit:
+        return simple, shapes, apart
     context.events.note(
         "not simplified: its inputs' sizes could not be guessed to check the result"
-        if difference is None
-        else f"not simplified: the answers would move by {difference:.2g}, over {limit:g}"
+        if apart is None
+        else f"not simplified: the answers would move by {apart:.2g}, over {limit:g}"
     )
-    return graph, shapes, difference
+    return graph, shapes, apart
 
 
 def _opset(graph: Graph) -> int:
@@ -132,20 +133,20 @@ def _convert(graph: Graph, opset: int, ir: int, context: Context) -> Graph:
     for function in ("convert", "relabel"):
         try:
             ours = _in_child(function, graph, context.work, opset=opset, ir=ir)
-            _, difference = _difference(graph, ours, context)
+            _, apart = difference(graph, ours, context)
         except ChildError as problem:
             refusals.append(problem.detail.removeprefix("ValueError: "))
             continue
         except ModelError as problem:
             refusals.append(problem.why or problem.what)
             continue
-        measured = difference is not None or function == "convert"
-        if measured and (difference or 0.0) <= graph.tolerance.relative:
+        measured = apart is not None or function == "convert"
+        if measured and (apart or 0.0) <= graph.tolerance.relative:
             return ours
         refusals.append(
             "its answers cannot be compared"
-            if difference is None
-            else f"its answers move by {difference:.2g}"
+            if apart is None
+            else f"its answers move by {apart:.2g}"
         )
     raise ModelError(
         "E425",
@@ -162,18 +163,3 @@ def _in_child(function: str, graph: Graph, work: Path, **options: int) -> Graph:
     arguments: dict[str, Any] = {"source": str(source), "target": str(target), **options}
     call(f"edgepack.optimize.fold:{function}", arguments, LIMITS)
     return type(graph).load(target)
-
-
-def _difference(before: Graph, after: Graph, context: Context) -> tuple[int, float | None]:
-    """Return at how many shapes the graphs were compared and how far apart they stood at most."""
-    from edgepack.graph.agreement import agreement
-    from edgepack.graph.examples import example_inputs, workable_sizes
-
-    names = [[(v.name, v.dtype) for v in graph.outputs] for graph in (before, after)]
-    if before.inputs != after.inputs or names[0] != names[1]:
-        return 0, float("inf")
-    shapes = workable_sizes(before, context.runner, context.seed)
-    samples = [example_inputs(before.inputs, context.seed, sizes) for sizes in shapes]
-    with context.runner.open(before) as old, context.runner.open(after) as new:
-        apart = [agreement(old.run(x), new.run(x)).relative for x in samples]
-    return len(shapes), max(apart, default=None)
