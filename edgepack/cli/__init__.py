@@ -26,7 +26,7 @@ VERBS = {
     "errors": "Explain an error code, or list all of them.",
     "doctor": "Tell what this machine lacks, and set it up.",
     "cache": "Show, check or prune what builds have stored on this machine.",
-    "schema": "Print the JSON Schema of a recipe, target, manifest or report.",
+    "schema": "Print the JSON Schema of a recipe, target, report, manifest or comparison.",
     "demo": "Build the builtin digits model and prove it on an emulated Cortex-A72.",
 }
 
