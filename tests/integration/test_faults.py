@@ -149,16 +149,47 @@ def test_a_signal_ends_a_build_cleanly(site, number, status, word):
 def entries(site: Site) -> dict[str, Path]:
     """One entry of each kind, by a file that only this kind has."""
     found = {}
-    for name in ("model.onnx", "artifact.edgepack", "device.json", "fact.json"):
+    for name in (
+        "weights.safetensors",
+        "model.onnx",
+        "artifact.edgepack",
+        "device.json",
+        "fact.json",
+    ):
         for path in sorted(site.cache.glob(f"objects/*/*/{name}")):
             found.setdefault(name, path)
     return found
 
 
-def test_every_kind_of_damaged_entry_is_named_and_made_again(site):
+TORCH = """
+name = "net"
+[model]
+source = "builtin:digits"
+[[steps]]
+pass = "prune"
+ratio = 0.5
+[[steps]]
+pass = "quantize"
+scheme = "float"
+[gates]
+max_drop = 100.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "files"),
+    [
+        (None, {"model.onnx", "artifact.edgepack", "device.json", "fact.json"}),
+        pytest.param(TORCH, {"weights.safetensors", "fact.json"}, marks=pytest.mark.full),
+    ],
+    ids=["onnx", "torch"],
+)
+def test_every_kind_of_damaged_entry_is_named_and_made_again(site, recipe, files):
+    if recipe:
+        (site.folder / "edgepack.toml").write_text(recipe)
     digest = site.build()
     kinds = entries(site)
-    assert {"model.onnx", "artifact.edgepack", "device.json"} <= kinds.keys()
+    assert files <= kinds.keys()
     moments = random.Random(0)
     for name, path in kinds.items():
         data = bytearray(path.read_bytes())
