@@ -12,6 +12,7 @@ from edgepack.errors import UsageError, did_you_mean
 PASSES: dict[str, str] = {
     "export": "edgepack.export.export:Export",
     "finetune": "edgepack.compress.finetune:Finetune",
+    "fuse-batch-norm": "edgepack.optimize.affine:FuseBatchNorm",
     "hard-sigmoid": "edgepack.optimize.sigmoid:HardSigmoid",
     "mean-to-pool": "edgepack.optimize.pool:MeanToPool",
     "pack": "edgepack.pack.pack:Pack",

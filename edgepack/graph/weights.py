@@ -215,7 +215,7 @@ def _mapped(data: Path, end: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
             "E428",
             f"the weights in {data.name} are missing or cut short",
             why=f"{end} bytes are needed and {size} are there",
-            fix="`edgepack cache clear`, and build again",
+            fix="`edgepack cache verify --fix`, and build again",
         )
     return np.memmap(data, np.uint8, mode="r")
 

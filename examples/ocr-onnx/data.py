@@ -9,12 +9,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 HEIGHT = 48
 EVALUATION = (
+    "Exit 9", "Gate B4", "Open", "Room 12",
     "The quick brown fox jumps over the lazy dog", "Invoice 2024-0317, total 1,482.50 EUR",
     "Platform 9, departure 14:05 to Geneva", "Serial no. AX-7731-QL / rev. 4",
     "Keep out of reach of children", "Wi-Fi password: blue-harbour-52",
     "Best before 03/2027, store below 8 C", "Gate B12 closes 20 minutes before takeoff",
     "Please sign here and return one copy", "Patient: M. Okafor, room 214, bed 2",
-    "Made in Portugal, 100% cotton, 40 C", "Exit 9", "Gate B4", "Open", "Room 12",
+    "Made in Portugal, 100% cotton, 40 C",
 )  # fmt: skip
 CALIBRATION = (
     "Receipt 88-190, thank you for your visit", "Tram line 6 runs every 12 minutes",
