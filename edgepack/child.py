@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -56,6 +58,12 @@ def tied(command: Sequence[str | Path]) -> list[str]:
     """
     start = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid())]
     return [*start, *(str(part) for part in command)]
+
+
+@cache
+def _starter(_process: int) -> ThreadPoolExecutor:
+    """Return the thread that starts children: they end with it, and it lives as long as we do."""
+    return ThreadPoolExecutor(1, thread_name_prefix="edgepack-start")
 
 
 @dataclass(frozen=True)
@@ -104,14 +112,19 @@ class Pipe:
         self._deadline = 0.0
         self._pending = bytearray()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the pipe
-        self._process = subprocess.Popen(
-            tied(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            bufsize=0,
-            env={**os.environ, **QUIET, **(env or {})},
-            cwd=cwd,
+        self._process = (
+            _starter(os.getpid())
+            .submit(
+                subprocess.Popen,
+                tied(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                bufsize=0,
+                env={**os.environ, **QUIET, **(env or {})},
+                cwd=cwd,
+            )
+            .result()
         )
         assert self._process.stdin is not None
         # A blocking write would outlast the deadline once the pipe is full.

@@ -138,8 +138,9 @@ def workspace() -> Iterator[Path]:
     # The locks stay where every process finds them.
     with locked(outer, "workspace"):
         for old in outer.glob("edgepack-work-*"):
-            if not old.is_symlink() and old.stat().st_uid == os.getuid() and not _alive(old):
-                remove(old)
+            with suppress(FileNotFoundError):  # its own process may be removing it
+                if not old.is_symlink() and old.stat().st_uid == os.getuid() and not _alive(old):
+                    remove(old)
         place = Path(tempfile.mkdtemp(prefix="edgepack-work-"))
         life = os.open(place, os.O_RDONLY)
         fcntl.flock(life, fcntl.LOCK_EX)
@@ -274,6 +275,8 @@ def _named_failure(path: Path) -> Iterator[None]:
             errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG, errno.EIO,
         }:  # fmt: skip
             raise
+        if _shared is not None and path.is_relative_to(tempfile.gettempdir()):
+            raise _no_temporary(path.parent, problem) from problem
         raise HostError(
             "E320",
             f"cannot write {path.name}",

@@ -228,7 +228,7 @@ def versions() -> dict[str, str]:
     """Return what a cached value depends on besides its inputs: libraries and our own source."""
     names = ["numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "torch-pruning"]
     found: dict[str, str] = {}
-    for name in [*names, "transformers", "tokenizers"]:
+    for name in [*names, "transformers", "tokenizers", "pillow"]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

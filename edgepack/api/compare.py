@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from edgepack import __version__
-from edgepack.api.opened import Opened, opened
+from edgepack.api.opened import Opened, open_for, opened
 from edgepack.base import Events, Silent
-from edgepack.data import open_data, resolve
+from edgepack.data import resolve
 from edgepack.devices import DeviceFailure, Job
 from edgepack.devices.open import open_channel
 from edgepack.devices.work import execute
@@ -176,7 +176,7 @@ class _Comparing:
         apart = interface(a.graph.inputs, b.graph.inputs, "input")
         takes = not apart
         apart += interface(a.graph.outputs, b.graph.outputs, "output")
-        samples = [self._samples(side, data) if data else None for side in self._pair]
+        samples = [self._samples(side, data, metric) if data else None for side in self._pair]
         # Where both take the same, both get the same, the golden inputs of either for choice.
         order = sorted((0, 1), key=lambda i: not (takes and self._pair[i].golden))
         feeds = [self._feeds(self._pair[order[0]], samples[order[0]])] * 2
@@ -208,8 +208,11 @@ class _Comparing:
         }
         return Comparison.model_validate(document)
 
-    def _samples(self, side: Opened, data: str) -> Samples:
-        return open_data(data, Path.cwd(), inputs=lambda: side.graph.inputs, tokenizer=side.folder)
+    def _samples(self, side: Opened, data: str, metric: str | None) -> Samples:
+        """Open the data as the artifact that is one of the two, or both, was made for."""
+        manifests = [s.artifact.manifest for s in (side, *self._pair) if s.artifact]
+        manifest = manifests[0] if manifests else None
+        return open_for(manifest, data, side.graph.inputs, side.folder, metric or "")
 
     def _feeds(self, side: Opened, samples: Samples | None) -> tuple[Given, list[Tensors]]:
         """Return inputs for one side: the data's, its golden ones, or some that it runs on."""

@@ -202,7 +202,7 @@ def _steps(source: Source, quantised: bool) -> Iterator[str]:
         "  # the model is quantised already and stays as it is" if quantised else ""
     )
     yield 'pass = "quantize"'
-    yield 'scheme = "auto"         # or "w8a8-static", "w8-dynamic", "float"'
+    yield 'scheme = "auto"         # or "w8a8-static", "w8-dynamic", "fp16", "float"'
     yield '# keep = ["/head/*"]    # nodes that stay float'
 
 

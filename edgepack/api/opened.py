@@ -11,15 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import ValidationError
+
 from edgepack.artifact import Artifact
 from edgepack.artifact.format import MODEL
 from edgepack.base import Context, Events
-from edgepack.errors import UsageError
+from edgepack.data import open_data
+from edgepack.errors import ArtifactError, UsageError
 from edgepack.graph.runner import ChildRunner
 from edgepack.source.onnx import OnnxSource
-from edgepack.types import EXACT_INT8, SessionSettings, file_digest
+from edgepack.spec.recipe import DataTable
+from edgepack.types import EXACT_INT8, Samples, SessionSettings, TensorSpec, file_digest
 
 if TYPE_CHECKING:
+    from edgepack.artifact.manifest import Manifest
     from edgepack.graph import Graph
     from edgepack.types import Tensors
 
@@ -108,3 +113,37 @@ def opened(path: Path, events: Events) -> Iterator[Opened]:
             sha256=file_digest(path) if artifact is None else artifact.digest,
             bytes=path.stat().st_size,
         )
+
+
+def open_for(
+    manifest: Manifest | None,
+    data: str,
+    inputs: tuple[TensorSpec, ...],
+    tokenizer: Path,
+    metric: str = "",
+) -> Samples:
+    """Open data, relative to this folder, the way that an artifact says it was prepared.
+
+    Raises:
+        ArtifactError: E631 for preprocessing of a kind that is not known.
+        UsageError: as `open_data`.
+    """
+    operations = manifest.preprocessing if manifest else ()
+    try:
+        table = DataTable.model_validate({one.op: one.options for one in operations})
+    except ValidationError as problem:
+        raise ArtifactError(
+            "E631",
+            "the artifact's preprocessing is of a kind that is not known",
+            why=str(problem.errors()[0]["msg"]),
+            fix="score it with a newer edgepack, or give inputs as arrays: a .npz file",
+        ) from problem
+    return open_data(
+        data,
+        Path.cwd(),
+        inputs=lambda: inputs,
+        tokenizer=tokenizer,
+        state=manifest.state if manifest else {},
+        table=table,
+        classes=".py:" not in metric,
+    )

@@ -122,7 +122,7 @@ class _Build:
         baseline = self.chain.run(plan.baseline)[-1]
         publish.check_room((self.out, self.chain.cache.root), COPIES * baseline.facts["bytes"])
         scorer = self._scorer(baseline)
-        trials = Trials(plan, target, limits, self.chain, scorer, self.prover, self.lock)
+        trials = Trials(plan, target, limits, self.chain, scorer, self.prover, self.lock, self.on)
         chosen = trials.chosen()
         nodes = self.chain.run(chosen.steps)
         graph, artifact = nodes[-2], nodes[-1].load()

@@ -15,7 +15,7 @@ from edgepack.api.score import Scorer
 from edgepack.base import StepRecord
 from edgepack.devices.open import open_channel
 from edgepack.errors import HostError, MeasurementError, ModelError
-from edgepack.plan import Plan
+from edgepack.plan import Choice, Plan
 from edgepack.proof.budget import Limits, Measurements, judge, judge_answers
 from edgepack.proof.choose import Contender, choose, slower
 from edgepack.registry import load_pass
@@ -111,13 +111,15 @@ class Trials:
     scorer: Scorer
     prover: Prover
     lock: Lock
+    on: tuple[str, ...] = ()
 
     def chosen(self) -> Chosen:
         """Return the steps to follow; a plan without a choice is followed as it is."""
         place = self.plan.choice
         if place is None:
             return Chosen(tuple(s for s in self.plan.steps if isinstance(s, StepRecord)))
-        choice: Any = self.plan.steps[place]
+        choice = self.plan.steps[place]
+        assert isinstance(choice, Choice)
         if choice.asked:
             return self._asked(choice.ways)
         *open_, plain = choice.ways
@@ -126,6 +128,9 @@ class Trials:
         decision = choose([t.contender() for t in trials], self._most_slowdown)
         if more := self._narrower(trials, place):
             trials = [*trials[:-1], *self._counted(more, trials[-1]), trials[-1]]
+            decision = choose([t.contender() for t in trials], self._most_slowdown)
+        while failed := self._unproven(trials[decision.taken]):
+            trials[decision.taken] = replace(trials[decision.taken], failed=failed)
             decision = choose([t.contender() for t in trials], self._most_slowdown)
         taken = trials[decision.taken]
         rows = zip(trials, decision.reasons, strict=True)
@@ -140,6 +145,26 @@ class Trials:
     def _most_slowdown(self) -> float:
         most = self.limits.max_slowdown
         return 0.0 if most is None else most
+
+    def _unproven(self, trial: Trial) -> str:
+        """Prove what was taken where it must hold; say where it fails, for another to be taken.
+
+        The model as it is has no other in its place, and fails its gate.
+        """
+        if trial.steps[self.plan.choice or 0] == self._ways[-1]:
+            return ""
+        artifact = trial.nodes[-1].load()
+        for on in self.on or self.target.verify:
+            device = self.prover.prove(artifact, on, asked=bool(self.on))
+            if device.verdict == "fail":
+                return f"on {on}: {device.why}"
+        return ""
+
+    @property
+    def _ways(self) -> tuple[StepRecord, ...]:
+        place = self.plan.choice
+        step = self.plan.steps[place] if place is not None else None
+        return step.ways if isinstance(step, Choice) else ()
 
     def _asked(self, ways: Sequence[StepRecord]) -> Chosen:
         """Take the first way, whatever it measures; the last is counted beside it."""

@@ -9,23 +9,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from edgepack import __version__, publish
+from edgepack.api.opened import open_for
 from edgepack.api.prove import Prover, environment, interleaved, usual_channels
 from edgepack.artifact import Artifact
 from edgepack.base import Events, Silent
 from edgepack.cache import Cache
-from edgepack.data import open_data, resolve
-from edgepack.errors import ArtifactError, UsageError
+from edgepack.data import Metric as DataMetric
+from edgepack.data import resolve
+from edgepack.errors import UsageError
 from edgepack.graph.runner import ChildRunner
 from edgepack.proof.accuracy import evaluate
 from edgepack.proof.budget import Limits, Measurements, judge
 from edgepack.report import Device, Metric, Report, TargetReport, worst
-from edgepack.spec.recipe import DataTable
 
 if TYPE_CHECKING:
-    from edgepack.artifact.manifest import Manifest
     from edgepack.types import Array, Tensors
 
 
@@ -55,10 +53,12 @@ def verify(
     """
     events = events or Silent()
     artifact = Artifact.open(Path(file))
+    scorer = _scorer(data, metric)
     prover = Prover(Cache(publish.cache_root(), fresh=fresh, warn=events.note), events, offline)
     channels = tuple(on) or usual_channels(artifact)
     devices = tuple(prover.prove(artifact, name, asked=bool(on)) for name in channels)
-    return _report([artifact], [devices], [_metric(artifact, data, metric, events)])
+    scored = _metric(artifact, data, scorer, events) if data and scorer else None
+    return _report([artifact], [devices], [scored])
 
 
 def bench(
@@ -123,54 +123,44 @@ class Loaded:
         return f"<{manifest.name} for {manifest.target}, {manifest.scheme}: {inputs} -> {outputs}>"
 
 
-def _metric(
-    artifact: Artifact, data: str | None, metric: str | None, events: Events
-) -> Metric | None:
+def _scorer(data: str | None, metric: str | None) -> DataMetric | None:
+    """Return how to score, and refuse what cannot be before anything runs."""
     if data is None and metric is None:
         return None
     if data is None or metric is None:
         raise UsageError(
             "E245", "a metric needs data, and data a metric", fix="give both --data and --metric"
         )
+    scorer = resolve(metric, Path.cwd())
+    if scorer.compares:
+        raise UsageError(
+            "E236",
+            f"`{metric}` holds a model against another, and there is one",
+            fix="`edgepack compare A B` does that; or name a metric of the answers",
+        )
+    return scorer
+
+
+def _metric(artifact: Artifact, data: str, scorer: DataMetric, events: Events) -> Metric:
+    """Score an artifact the way that its golden vectors were computed: without saturation."""
     manifest = artifact.manifest
     with tempfile.TemporaryDirectory(prefix="edgepack-verify-") as work:
         folder = Path(work)
         model = artifact.extract_model(folder)
         for name in manifest.tokenizer:
             artifact.extract(name, folder / Path(name).name)
-        samples = open_data(
-            data,
-            Path.cwd(),
-            inputs=lambda: manifest.inputs,
-            tokenizer=folder,
-            state=manifest.state,
-            table=_table(manifest),
-            classes=".py:" not in metric,
-        )
-        scorer = resolve(metric, Path.cwd())
-        measured = evaluate(model, samples, scorer, ChildRunner(), events, manifest.session)
+        samples = open_for(manifest, data, manifest.inputs, folder, scorer.name)
+        measured = evaluate(model, samples, scorer, ChildRunner(), events, manifest.golden.session)
     return Metric(
-        name=metric,
+        name=scorer.name,
         before=None,
         after=measured.value,
         after_interval=measured.interval,
         lower_is_better=measured.lower_is_better,
         relative=measured.relative,
         samples=measured.samples,
+        items=measured.items,
     )
-
-
-def _table(manifest: Manifest) -> DataTable:
-    """Return how files become inputs, as the artifact says."""
-    try:
-        return DataTable.model_validate({one.op: one.options for one in manifest.preprocessing})
-    except ValidationError as problem:
-        raise ArtifactError(
-            "E631",
-            "the artifact's preprocessing is of a kind that is not known",
-            why=str(problem.errors()[0]["msg"]),
-            fix="score it with a newer edgepack, or give inputs as arrays: a .npz file",
-        ) from problem
 
 
 def _report(

@@ -73,20 +73,13 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; every deliberate error becomes a message."""
-    try:
-        with publish.workspace():
-            ended = _run(arguments)
-    except EdgepackError as problem:  # there is no room for temporary files
-        click.echo(str(problem), err=True)
-        return problem.status
-    except KeyboardInterrupt:
-        ended = 130
-    return interrupt.status(ended)
+    return interrupt.status(_run(arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        answer = cli.main(list(arguments), prog_name="edgepack", standalone_mode=False)
+        with publish.workspace():
+            answer = cli.main(list(arguments), prog_name="edgepack", standalone_mode=False)
     except EdgepackError as problem:
         click.echo(str(problem), err=True)
         return problem.status

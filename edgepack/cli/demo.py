@@ -8,10 +8,7 @@ import click
 
 from edgepack.cli import options
 
-STEPS = (
-    'steps=[{pass="prune", ratio=0.5}, {pass="finetune", epochs=4}, '
-    '{pass="quantize"}]'
-)
+STEPS = 'steps=[{pass="prune", ratio=0.5}, {pass="finetune", epochs=4}, {pass="quantize"}]'
 
 
 @click.command("demo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,7 @@ class ChildSession:
     def __init__(self, pipe: Pipe, name: str) -> None:
         self._pipe = pipe
         self._name = name
+        self._turn = threading.Lock()
         self.runtime = ""
         self.outputs: tuple[str, ...] = ()
 
@@ -91,8 +93,9 @@ class ChildSession:
         }
         payload = [array.view(np.uint8).data for array in map(np.ravel, arrays.values())]
         shapes = ", ".join(f"{n}: {a.dtype}{list(a.shape)}" for n, a in arrays.items())
-        answer = self._ask(header, "E424", f"`{self._name}` does not run on {shapes}", payload)
-        return {t["name"]: self._tensor(t) for t in answer["outputs"]}
+        with self._turn:  # two threads' questions would get each other's answers
+            answer = self._ask(header, "E424", f"`{self._name}` does not run on {shapes}", payload)
+            return {t["name"]: self._tensor(t) for t in answer["outputs"]}
 
     def _tensor(self, header: Mapping[str, Any]) -> Array:
         try:

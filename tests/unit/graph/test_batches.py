@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from edgepack.errors import ModelError
+from edgepack.graph import batches
 from edgepack.graph.batches import TOGETHER, Batches
 from edgepack.types import Sample
 
@@ -35,13 +37,13 @@ def test_equal_shapes_go_together_and_answers_keep_their_order():
     found = answered(Batches(session, TOGETHER), given)
     for sample, y in zip(given, found, strict=True):
         assert np.array_equal(y, sample.inputs[0]["x"] * 2)
-    assert session.fed == [3, 1, 2, 1]  # the second proves the first, once
+    assert session.fed == [1, 2, 1, 2, 1]  # the first tells its size; one proves the batch, once
 
 
 def test_no_more_than_so_many_go_together():
     session = Counting()
     answered(Batches(session, 4, proven=True), samples(*[2] * 10))
-    assert session.fed == [4, 4, 2]
+    assert session.fed == [1, 4, 4, 1]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_graph_that_minds_company_is_run_alone(answer):
     found = answered(Batches(session, TOGETHER), given)
     for sample, y in zip(given, found, strict=True):
         assert np.array_equal(y, answer(sample.inputs[0]["x"]))
-    assert session.fed[-3:] == [1, 1, 1]
+    assert session.fed[-2:] == [1, 1]
 
 
 def test_a_state_goes_from_run_to_run():
@@ -73,3 +75,19 @@ def test_samples_of_several_runs_stay_whole():
     pair = [Sample(tuple({"x": np.full((1, n), i)} for n in (2, 3)), i) for i in range(5)]
     found = list(Batches(Counting(), TOGETHER).answered(pair))
     assert [[a["y"].shape for _, a in runs] for _, runs in found] == [[(1, 2), (1, 3)]] * 5
+
+
+def test_a_graph_that_refuses_a_batch_is_run_alone():
+    def alone(x):
+        if len(x) > 1:
+            raise ModelError("E424", "no", fix="none")
+        return x
+
+    assert len(answered(Batches(Counting(alone), TOGETHER), samples(2, 2, 2, 2))) == 4
+
+
+def test_large_answers_are_not_held(monkeypatch):
+    monkeypatch.setattr(batches, "MEMORY", 100)
+    session = Counting()
+    answered(Batches(session, TOGETHER, proven=True), samples(*[5] * 7))  # 40 bytes a sample
+    assert session.fed == [1, 2, 2, 2]
