@@ -156,7 +156,8 @@ class Chain:
         self.events.progress(name, 0, 1)
         began = time.monotonic()
         with self.context(recorder) as context:
-            value = _made(make, context)
+            with maybe_torch(), redirect_stdout(sys.stderr):  # stdout is for the result alone
+                value = make(context)
             facts = value.facts()
             step = Step.model_validate(
                 {
@@ -201,11 +202,15 @@ class Chain:
             return Model.load(entry, fresh)
 
 
-def _made(make: Callable[[Context], Value], context: Context) -> Value:
-    """Make a value; a package that only torch models need may be missing."""
+@contextmanager
+def maybe_torch() -> Iterator[None]:
+    """Name a package that is missing because only torch models need it.
+
+    Raises:
+        HostError: E321.
+    """
     try:
-        with redirect_stdout(sys.stderr):  # standard output is for the result alone
-            return make(context)
+        yield
     except ModuleNotFoundError as problem:
         if (problem.name or "").partition(".")[0] not in TORCH_PACKAGES:
             raise

@@ -85,6 +85,12 @@ class First:
         """True where the whole was made up."""
         return self.samples.generated
 
+    @property
+    def numbered(self) -> Mapping[str, int]:
+        """As `data.checks.Numbered`; nothing where the samples know no names."""
+        found: Mapping[str, int] = getattr(self.samples, "numbered", {})
+        return found
+
     def __len__(self) -> int:
         return min(self.most, len(self.samples))
 

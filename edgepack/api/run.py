@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack import __version__, publish
-from edgepack.api.chain import Chain, Node, versions
+from edgepack.api.chain import Chain, Node, maybe_torch, versions
 from edgepack.api.inputs import open_splits
 from edgepack.api.lock import NAME as LOCK
 from edgepack.api.lock import Lock
@@ -197,7 +197,10 @@ def _warnings(
     metric = work.recipe.data.metric or work.source.metric
     digests = {split: samples.digest for split, samples in data.items()}
     key = digest_of("warnings", versions(), digests, metric)
-    value, cached = cache.fact(key, lambda: {"found": check_splits(data, metric or None, events)})
+    with maybe_torch():
+        value, cached = cache.fact(
+            key, lambda: {"found": check_splits(data, metric or None, events)}
+        )
     for sentence in value["found"] if cached else ():
         events.note(sentence)
     return tuple(value["found"])
