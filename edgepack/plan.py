@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgepack.spec.recipe import Recipe
     from edgepack.spec.target import Target
 
-TIDY = ("sanitise", "simplify", "mean-to-pool")
+TIDY = ("sanitise", "simplify", "fuse-batch-norm", "mean-to-pool")
 """What every graph goes through, in this order, where the recipe does not say otherwise."""
 RANK: dict[Kind, int] = {"model": 0, "graph": 1, "artifact": 2}
 

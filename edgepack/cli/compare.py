@@ -22,7 +22,10 @@ FIRST = 5
 @click.argument("second", type=click.Path(path_type=Path, dir_okay=False))
 @options.on_option
 @click.option("--data", help="Data to answer, and to score: a .npz, .jsonl or .csv file.")
-@click.option("--metric", help="accuracy, spearman, cosine, or data.py:metric.")
+@click.option(
+    "--metric",
+    help="accuracy, top5, f1, auc, spearman, mae, cer, perplexity, ... or data.py:metric.",
+)
 @options.offline_option
 @options.format_option
 @options.verbosity_options

@@ -47,7 +47,7 @@ def command(code: str | None, style: str) -> None:
     """Explain an error code, or list all of them."""
     from edgepack.api.causes import causes
 
-    listed = [cause for cause in causes() if code in (None, cause.code)]
+    listed = [cause for cause in causes() if code is None or code.upper() == cause.code]
     if not listed:
         raise UsageError(
             "E233", f"there is no error `{code}`", fix="list all of them: `edgepack errors`"

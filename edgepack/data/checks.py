@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from edgepack.base import Events
+from edgepack.data.identity import identity
 from edgepack.errors import UsageError
 from edgepack.types import Sample, Samples, Split
 
@@ -76,23 +76,30 @@ class Seen:
 
     def add(self, sample: Sample) -> bytes:
         """Take a sample in and return its digest."""
-        digest = hashlib.blake2b(digest_size=16)
         for run in sample.inputs:
             for name, array in run.items():
-                digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                flat = array.tolist() if array.dtype.kind in "OU" else None
-                digest.update(repr(flat).encode() if flat else array.tobytes())
                 if array.dtype.kind == "f" and name not in sample.state:
                     self.spreads.setdefault(name, Spread()).add(array)
-        key = digest.digest()
+        key = identity(sample)
         self.places.setdefault(key, self.count)
         self.count += 1
         if len(self.labels) < 2:
-            values = np.ravel(np.asarray(sample.label, dtype=object)).tolist()
-            for value in values:  # a label may be of any kind, such as a table of boxes
+            for value in _values(sample.label):
                 if len(self.labels) < 2 and value not in self.labels:
                     self.labels.append(value)
         return key
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """Samples whose classes have names."""
+
+    @property
+    def numbered(self) -> Mapping[str, int]:
+        """Return, once they were read, the numbers that classes got by the order of their names.
+
+        There are none where the model says the numbers.
+        """
 
 
 def check_splits(
@@ -108,7 +115,8 @@ def check_splits(
         events: takes progress, and each sentence.
 
     Raises:
-        UsageError: E299 where all evaluation samples are calibration or training samples.
+        UsageError: E299 where all evaluation samples are calibration or training samples, E262
+            where the classes of two splits would be numbered differently.
     """
     seen: dict[Split, Seen] = {}
     warnings: list[str] = []
@@ -122,6 +130,7 @@ def check_splits(
         warnings += _alone(split, seen[split], metric)
         warnings += _shared(again, seen[split], split)
     warnings += _apart(seen)
+    warnings += _numbers({split: data[split] for split in seen}, metric)
     for warning in warnings:
         events.note(warning)
     return tuple(warnings)
@@ -213,3 +222,43 @@ def _apart(seen: Mapping[Split, Seen]) -> list[str]:
                     "evaluation data; prepare both alike"
                 )
     return found
+
+
+def _numbers(data: Mapping[Split, Samples], metric: str | None) -> list[str]:
+    """Say how classes were numbered that the model does not number.
+
+    Raises:
+        UsageError: E262 where labels that are learnt or scored lack a class that another split
+            has, so that the classes after it would have other numbers.
+    """
+    numbers = {s: d.numbered for s, d in data.items() if isinstance(d, Numbered) and d.numbered}
+    used = [split for split in numbers if split == "train" or (split == "evaluation" and metric)]
+    every: set[str] = set().union(*numbers.values())
+    for split in used:
+        if lost := sorted(every - numbers[split].keys()):
+            other = next(s for s, found in numbers.items() if lost[0] in found)
+            raise UsageError(
+                "E262",
+                f"{split} data has no class `{lost[0]}`, which {other} data has",
+                where=f"data.{split}",
+                why="classes are numbered in the order of their names, each split by itself",
+                fix="give every split samples of every class, or name classes by their numbers",
+            )
+    if not used:
+        return []
+    shown = [f"{name} = {number}" for name, number in numbers[used[0]].items()]
+    more = ["..."] if len(shown) > _SHOWN else []
+    return [
+        f"classes were numbered in the order of their names: {', '.join(shown[:_SHOWN] + more)}; "
+        "name them by their numbers, or give the model's config.json `label2id`, if the model "
+        "counts otherwise"
+    ]
+
+
+def _values(label: Any) -> list[Any]:
+    """Return the values of a label that is plain or a flat list; any other is like no other."""
+    if isinstance(label, np.ndarray | np.generic):
+        label = label.tolist()
+    values = label if isinstance(label, list | tuple) else [label]
+    plain = all(isinstance(value, str | int | float | np.number | np.bool_) for value in values)
+    return list(values) if plain else [object()]

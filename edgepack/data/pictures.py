@@ -145,7 +145,8 @@ def _read(path: Path, want: Want, table: PicturesTable, folder: Folder) -> Array
                     raise ValueError("it has more than 8 bits a channel")
                 picture = upright.convert("L" if want.colour == "grey" else "RGB")
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as problem:
-        raise _bad(where, str(problem), "save it again as 8-bit PNG or JPEG") from problem
+        why = str(problem).replace(str(path), path.name)
+        raise _bad(where, why, "save it again as 8-bit PNG or JPEG") from problem
     values = np.asarray(_cut(_resized(picture, want, table.interpolation), want, where))
     values = values[..., None] if values.ndim == 2 else values
     if want.colour == "bgr":

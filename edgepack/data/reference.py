@@ -14,8 +14,9 @@ from edgepack.data.feeds import Feeds
 from edgepack.data.fit import fit
 from edgepack.data.folder import Folder
 from edgepack.data.function import FunctionRows, UserFunction
+from edgepack.data.identity import identity
 from edgepack.data.pictures import PictureRows
-from edgepack.data.rows import Text, class_ids, row_of
+from edgepack.data.rows import RUNS, TEXTS, Text, class_ids, row_of, texts_of
 from edgepack.data.text import TextRows
 from edgepack.data.tokens import Encoder, settings, tokenizer_digest
 from edgepack.errors import UsageError, did_you_mean
@@ -65,8 +66,8 @@ def open_data(
 
     Raises:
         UsageError: E270 no such file, E271 no such kind, E272 or E273 wrong Python, E284 text
-            without a tokenizer, E290 a folder that cannot be read. Iterating raises E274 to E297
-            for what is wrong in the data.
+            without a tokenizer, E290 a folder that cannot be read. Iterating raises E269 for
+            data that changes, and E274 to E297 for what is wrong in it.
     """
     match = FUNCTION.fullmatch(reference)
     path = folder / (match["file"] if match else reference)
@@ -136,7 +137,11 @@ class Labelled(Protocol):
 
 
 class Dataset:
-    """Samples that are read, tokenised and held against the model's inputs one by one."""
+    """Samples that are read, tokenised and held against the model's inputs one by one.
+
+    Attributes:
+        numbered: classes that have their numbers by the order of their names, once they were read.
+    """
 
     generated = False
 
@@ -157,6 +162,8 @@ class Dataset:
         self._tokenizer = tokenizer
         self._classes: dict[str, int] | None = None
         self._count: int | None = None
+        self._first = b""
+        self.numbered: Mapping[str, int] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -190,13 +197,18 @@ class Dataset:
         names = [spec.name for spec in self._specs]
         for index, raw in enumerate(self._rows):
             where = f"{self._reference}, sample {index}"
+            if isinstance(self._rows, TextRows) and raw.keys().isdisjoint({*TEXTS, RUNS, *names}):
+                texts_of(raw, where)
             row = row_of(raw, names, where)
             label = row.label
             if self._names_classes and (_named(label) or self._classes):
                 many = isinstance(label, list | tuple)
                 label = [self._class(n) for n in label] if many else self._class(label)
             runs = tuple(self._run(run, where) for run in row.runs)
-            yield Sample(runs, label, self._feeds.state)
+            sample = Sample(runs, label, self._feeds.state)
+            if index == 0:
+                self._repeats(sample, where)
+            yield sample
         self._count = self._counted(index + 1)
 
     def _counted(self, count: int) -> int:
@@ -208,6 +220,19 @@ class Dataset:
             where=self._reference,
             fix="give at least one sample, or remove the line to go without",
         )
+
+    def _repeats(self, sample: Sample, where: str) -> None:
+        """Refuse a first sample that is another than the one of the pass before."""
+        found = identity(sample)
+        if self._first and found != self._first:
+            raise UsageError(
+                "E269",
+                "the data changes from one reading to the next",
+                where=where,
+                why="models are compared on the same samples, read several times",
+                fix="seed the generator: `np.random.default_rng(0)` within the function",
+            )
+        self._first = found
 
     def _run(self, run: Any, where: str) -> Tensors:
         given = self._encoder.encode(run) if isinstance(run, Text) else run
@@ -225,7 +250,9 @@ class Dataset:
             )
             labels = (n for some in written for n in (some if _named(some) == "many" else [some]))
             config = settings(self._tokenizer, "config.json") if self._tokenizer else {}
-            self._classes = class_ids(labels, config.get("label2id") or {}, self._reference)
+            known = config.get("label2id") or {}
+            self._classes = class_ids(labels, known, self._reference)
+            self.numbered = {} if self._classes.keys() <= known.keys() else self._classes
         return self._classes[label]
 
 

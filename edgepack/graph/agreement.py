@@ -25,11 +25,12 @@ class Agreement(Frozen):
     Attributes:
         exact: every output has the same dtype, shape and bytes.
         relative: largest absolute difference over the largest expected magnitude of that output,
-            or over `SMALL` if that is larger; the worst over the outputs; infinite where shapes
-            differ or NaN stands against a number.
+            or over `SMALL` if that is larger; the worst over the outputs. Only finite values are
+            measured; infinite where shapes differ, or NaN or an infinity stands against anything
+            but its like.
         cosine: the smallest over the outputs, so that a large one hides no small one: of a float
-            output, flattened (1 where no value differs by more than `ROUNDING`); of another, the
-            share of its values that are equal.
+            output's finite values (1 where none differs by more than `ROUNDING`; 0 where
+            `relative` is infinite); of another, the share of its values that are equal.
     """
 
     exact: bool
@@ -68,12 +69,10 @@ def _relative(a: Array, b: Array) -> float:
         return 0.0
     if a.dtype.kind not in "fiu":
         return float("inf")
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    if not np.array_equal(np.isfinite(wide_a), np.isfinite(wide_b)):
+    if (pair := _finite(a, b)) is None:
         return float("inf")
-    finite = np.isfinite(wide_a)
-    difference = float(np.abs(wide_a - wide_b)[finite].max(initial=0.0))
-    return difference / float(np.abs(wide_a)[finite].max(initial=SMALL))
+    difference = float(np.abs(pair[0] - pair[1]).max(initial=0.0))
+    return difference / float(np.abs(pair[0]).max(initial=SMALL))
 
 
 def _likeness(a: Array, b: Array) -> float:
@@ -82,6 +81,15 @@ def _likeness(a: Array, b: Array) -> float:
         return 1.0
     if a.dtype.kind != "f":
         return float(np.mean(a == b))
-    if np.allclose(a, b, rtol=0.0, atol=ROUNDING, equal_nan=True):
-        return 1.0
-    return cosine(a.astype(np.float64).ravel(), b.astype(np.float64).ravel())
+    if (pair := _finite(a, b)) is None:
+        return 0.0
+    return 1.0 if np.allclose(*pair, rtol=0.0, atol=ROUNDING) else cosine(*pair)
+
+
+def _finite(a: Array, b: Array) -> tuple[Array, Array] | None:
+    """Return the finite values of both, flat in float64; None where the others are not equal."""
+    wide_a, wide_b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+    finite = np.isfinite(wide_a) & np.isfinite(wide_b)
+    if not np.array_equal(wide_a[~finite], wide_b[~finite], equal_nan=True):
+        return None
+    return wide_a[finite], wide_b[finite]

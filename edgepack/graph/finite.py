@@ -86,11 +86,12 @@ def _looked_at(tensor: ir.TensorProtocol) -> tuple[bool, bool]:
 
 def _layer(value: ir.Value, tensor: ir.TensorProtocol) -> str:
     """Name the layer that reads a value as its weight; nothing where none does."""
-    for use in value.uses():
+    waiting = list(value.uses())
+    while waiting:
+        use = waiting.pop(0)
         node = use.node
         if node.op_type in THROUGH and use.idx == 0:
-            if found := _layer(node.outputs[0], tensor):
-                return found
+            waiting += node.outputs[0].uses()
         elif use.idx in WEIGHTS.get(node.op_type, ()):
             if node.op_type == "Gather" and _is_mask(tensor):
                 continue

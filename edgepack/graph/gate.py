@@ -233,15 +233,19 @@ def _rewrite(model: onnx.ModelProto, versions: dict[str, int], name: str) -> Gra
     graph.input.extend(inputs)
     for value in graph.input:
         _open_axes(value)
-    opsets = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
-    ours = onnx.ModelProto(ir_version=max(model.ir_version, 8), opset_import=opsets)
-    ours.graph.CopyFrom(graph)
+    # Emptied rather than copied: its weights may be gigabytes.
+    version = max(model.ir_version, 8)
+    for field, _ in model.ListFields():
+        if field.name != "graph":
+            model.ClearField(field.name)
+    model.ir_version = version
+    model.opset_import.extend(onnx.helper.make_opsetid(d, v) for d, v in versions.items())
     try:
         if any(not v.type.tensor_type.HasField("shape") for v in graph.output):
-            _infer_outputs(ours)
-        for value in ours.graph.output:
+            _infer_outputs(model)
+        for value in graph.output:
             _open_axes(value)
-        lifted = ir.from_proto(ours)
+        lifted = ir.from_proto(model)
     except (ir.serde.SerdeError, onnx.shape_inference.InferenceError) as problem:
         raise ModelError(
             "E416",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -32,7 +31,7 @@ class _Card(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """An ONNX model whose weights lie inside it.
+    """An ONNX model and its weights.
 
     Attributes:
         model: the model in memory; whoever holds a Graph may read it, and edits a `copy`.
@@ -73,9 +72,9 @@ class Graph:
         """What the model answers."""
         return tuple(_spec(v) for v in self.model.graph.outputs)
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of what `save` makes of the model: its file, and the weights beside it."""
+        """SHA-256 of what `save` makes of the model now: its file, and the weights beside it."""
         layout = weights.lay_out(self.model)
         sha256 = hashlib.sha256(layout.model)
         for piece in layout.data():

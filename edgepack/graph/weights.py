@@ -7,6 +7,8 @@ This is the only place that knows.
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ INSIDE = 1024
 ALIGNED = 4096
 """A page, so that a runtime can map each weight from the file."""
 BYTE = 8
+_PLACE = "edgepack.place"
+"""Key under which a mapped weight keeps its file, as a `_Held`, and its offset there."""
 MODEL_FILE, DATA_SUFFIX = "model.onnx", ".data"
 
 
@@ -59,8 +63,12 @@ class Layout:
             at = offset + tensor.nbytes
 
     def write(self, path: Path) -> None:
-        """Write the model, and its data before it."""
-        self.write_data(data_file(path))
+        """Write the model, and its data before it, into a folder of ours.
+
+        Data that lie in a file of ours already, each at its place, become another name of it.
+        """
+        if not self._link(data_file(path)):
+            self.write_data(data_file(path))
         path.write_bytes(self.model)
 
     def write_data(self, data: Path) -> None:
@@ -73,6 +81,24 @@ class Layout:
             with data.open("xb") as stream:
                 for piece in self.data():
                     stream.write(piece)
+
+    def _link(self, data: Path) -> bool:
+        """Give the file that holds exactly these weights another name, where that is possible."""
+        places = [tensor.meta.get(_PLACE) for _, tensor in self.beside]
+        if not places or places[0] is None:
+            return False
+        held = places[0][0]
+        whole = os.fstat(held.descriptor).st_size == self.size - len(self.model)
+        if not whole or places != [(held, offset) for offset, _ in self.beside]:
+            return False
+        data.unlink(missing_ok=True)
+        try:
+            # Python follows a link only where it is given a folder to begin from.
+            name = f"/proc/self/fd/{held.descriptor}"
+            os.link(name, data, src_dir_fd=held.descriptor, follow_symlinks=True)
+        except OSError:  # its last name is gone, or it lies on another disk
+            return False
+        return True
 
 
 def data_file(path: Path) -> Path:
@@ -150,9 +176,11 @@ def read(path: Path) -> ir.Model:
     model = ir.from_proto(onnx.load(path, load_external_data=False))
     beside = [v for v in _weights(model) if isinstance(v.const_value, ir.ExternalTensor)]
     if beside:
-        mapped = _mapped(data_file(path), max(_end(value.const_value) for value in beside))
+        mapped, held = _mapped(data_file(path), max(_end(value.const_value) for value in beside))
         for value in beside:
+            offset = value.const_value.offset
             value.const_value = _view(mapped, value.const_value)
+            value.const_value.meta[_PLACE] = (held, offset)
     return model
 
 
@@ -182,7 +210,7 @@ def load_proto(path: Path) -> onnx.ModelProto:
     entries = [{entry.key: entry.value for entry in tensor.external_data} for tensor in beside]
     places = [(int(e["offset"]), int(e["offset"]) + int(e["length"])) for e in entries]
     # A model that was made from another one may still refer to that one's weights.
-    mapped = _mapped(path.with_name(entries[0]["location"]), max(end for _, end in places))
+    mapped, _ = _mapped(path.with_name(entries[0]["location"]), max(end for _, end in places))
     for tensor, (start, end) in zip(beside, places, strict=True):
         del tensor.external_data[:]
         tensor.ClearField("data_location")
@@ -196,9 +224,11 @@ def _weights(model: ir.Model) -> Iterator[Any]:
 
 
 def _bytes(proto: onnx.ModelProto, model: ir.Model) -> bytes:
+    from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
     try:
         data: bytes = proto.SerializeToString(deterministic=True)
-    except ValueError as problem:
+    except (EncodeError, ValueError) as problem:  # which of them depends on protobuf's backend
         raise ModelError(
             "E427",
             f"`{model.graph.name or 'graph'}` is larger than the 2 GiB that one ONNX file can hold",
@@ -208,7 +238,15 @@ def _bytes(proto: onnx.ModelProto, model: ir.Model) -> bytes:
     return data
 
 
-def _mapped(data: Path, end: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+class _Held:
+    """A file that stays open as long as this object lives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+
+
+def _mapped(data: Path, end: int) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], _Held]:
     size = data.stat().st_size if data.is_file() and not data.is_symlink() else 0
     if size < end:
         raise ModelError(
@@ -217,7 +255,8 @@ def _mapped(data: Path, end: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
             why=f"{end} bytes are needed and {size} are there",
             fix="`edgepack cache verify --fix`, and build again",
         )
-    return np.memmap(data, np.uint8, mode="r")
+    with data.open("rb") as stream:
+        return np.memmap(stream, np.uint8, mode="r"), _Held(os.dup(stream.fileno()))
 
 
 def _end(tensor: ir.ExternalTensor) -> int:

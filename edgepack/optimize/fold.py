@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.graph import Graph
+from edgepack.graph.weights import SINGLE_FILE
 
 if TYPE_CHECKING:
     import onnx
@@ -18,7 +19,14 @@ def fold(source: str, target: str) -> None:
     """Fold constants, fuse batch norms into convolutions, drop nodes without an effect."""
     from onnx_ir.passes import common
     from onnxscript import optimizer, rewriter
+    from onnxscript.rewriter.rules.common import _no_op
 
+    # "Adding 0" is matched with a tolerance that takes the epsilon of a normalisation, 1e-12, for
+    # 0; a constant row would then be divided by 0. The optimiser knows no option for it.
+    idle = {id(rule) for rule in _no_op.rules}
+    kept = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if id(rule) not in idle]
+    harmless = [*_no_op.mul_by_1_rule.commute(), _no_op.div_by_1_rule, _no_op.dropout_zero_rule]
+    rewriter._DEFAULT_REWRITE_RULES = (*kept, *harmless)
     graph = Graph.load(Path(source))
     model = optimizer.optimize(graph.model)
     model = optimizer.optimize(rewriter.rewrite(model))
@@ -40,10 +48,14 @@ def convert(source: str, target: str, opset: int, ir: int) -> None:
     from onnx import version_converter
 
     graph = Graph.load(Path(source))
-    proto = _spelt_out(graph.proto(), opset)
+    proto = graph.proto()
+    if graph.weight <= SINGLE_FILE:
+        proto = _spelt_out(proto, opset)
     if missing := _missing(proto, opset):
         raise ValueError(missing)
     if not _same_operators(proto, opset):
+        if graph.weight > SINGLE_FILE:
+            raise ValueError("onnx's converter takes no model of 2 GiB and more")
         try:
             proto = version_converter.convert_version(proto, opset)
         except RuntimeError as problem:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
+from edgepack.optimize import match
 from edgepack.optimize.checked import objection
 from edgepack.types import Frozen
 
@@ -28,7 +29,13 @@ class Rewritten(Frozen):
 
 
 class HardSigmoid(GraphPass):
-    """Write hard sigmoids and hard swishes that are spelled out as HardSigmoid."""
+    """Write hard sigmoids and hard swishes that are spelled out as HardSigmoid.
+
+    For float models, before `fuse-batch-norm`: together they made PP-OCRv4's recogniser 1.31 times
+    and its detector 1.23 times as fast, `fuse-batch-norm` alone 1.17 and 1.12. It is off unless
+    asked for, as ONNX Runtime has no integer kernel for it: in static int8 they took 14 and 6 %
+    longer with it.
+    """
 
     name: ClassVar[str] = "hard-sigmoid"
 
@@ -44,7 +51,7 @@ class HardSigmoid(GraphPass):
             for node in list(ours.model.graph):
                 if node.op_type == "Clip" and node.name in applied:
                     _edit(node)
-            _drop_unused(ours.model.graph)
+            match.drop_unused(ours.model.graph)
             if why := objection(graph, ours, context):
                 ours, refused, applied = graph, {**refused, **dict.fromkeys(applied, why)}, ()
         context.events.decision(Rewritten(applied=applied, refused=refused))
@@ -141,13 +148,6 @@ def _edit(clip: ir.Node) -> None:
         value.name, value.shape, value.type = result.name, result.shape, result.type
     result.replace_all_uses_with(value, replace_graph_outputs=True)
     graph.remove(scale, safe=True)
-
-
-def _drop_unused(graph: ir.Graph) -> None:
-    """Drop the constants that only the rewritten nodes read."""
-    for name, value in list(graph.initializers.items()):
-        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
-            del graph.initializers[name]
 
 
 def _only_unused(node: ir.Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -89,19 +90,37 @@ def choose(runs: Iterable[dict[str, Array]]) -> list[dict[str, Array]]:
     """Return up to eight distinct inputs of up to three shapes, the smallest shapes first.
 
     Emulation is slow, so small shapes come first; shapes alternate, so that cutting the list short
-    keeps all of them.
+    keeps all of them. No more than three times eight inputs are held at a time.
     """
     by_shape: dict[tuple[tuple[int, ...], ...], list[dict[str, Array]]] = {}
     seen: set[bytes] = set()
     for inputs in islice(runs, LOOKED_AT):
-        content = b"".join(_raw(array) for array in inputs.values())
-        group = by_shape.setdefault(tuple(array.shape for array in inputs.values()), [])
-        if content not in seen and len(group) < VECTORS:
+        shape = tuple(array.shape for array in inputs.values())
+        by_shape.setdefault(shape, [])
+        if len(by_shape) > SHAPES:
+            # only smaller shapes push one out, so it cannot come back
+            by_shape.pop(max(by_shape, key=_size))
+        group = by_shape.get(shape)
+        if group is None or len(group) == VECTORS:
+            continue
+        content = _digest(inputs)
+        if content not in seen:
             seen.add(content)
             group.append(inputs)
-    smallest = sorted(by_shape, key=lambda shape: (sum(_items(s) for s in shape), shape))[:SHAPES]
-    turns = zip_longest(*(by_shape[shape] for shape in smallest))
+    turns = zip_longest(*(by_shape[shape] for shape in sorted(by_shape, key=_size)))
     return [inputs for inputs in chain(*turns) if inputs is not None][:VECTORS]
+
+
+def _size(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """Order shapes by their elements, and equal ones by their axes."""
+    return sum(map(_items, shapes)), shapes
+
+
+def _digest(inputs: dict[str, Array]) -> bytes:
+    digest = hashlib.sha256()
+    for array in inputs.values():
+        digest.update(_raw(array))
+    return digest.digest()
 
 
 def _source(context: Context) -> Samples | None:

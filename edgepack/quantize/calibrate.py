@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,7 @@ def calibrate(
     total = min(limit, len(samples))
     done = 0
     with context.runner.open(observing(proto, inner)) as session:
-        for sample, done in zip(samples, range(1, total + 1), strict=False):
+        for done, sample in enumerate(islice(samples, total), 1):
             for inputs, found in answers(session, sample, inner):
                 for name in tensors:
                     reducer.observe(name, np.asarray(inputs[name] if name in fed else found[name]))

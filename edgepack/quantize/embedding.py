@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edgepack.quantize.survey import float_weights
+from edgepack.quantize.survey import float_weights, kept
 from edgepack.quantize.weights import to_int8
 from edgepack.types import Frozen
 
@@ -26,8 +26,11 @@ class EmbeddingPlan(Frozen):
     embeddings: tuple[str, ...]
 
 
-def plan_embeddings(proto: onnx.ModelProto) -> EmbeddingPlan:
-    """Take large float matrices that are read by nothing but Gather, row by row."""
+def plan_embeddings(proto: onnx.ModelProto, keep: tuple[str, ...] = ()) -> EmbeddingPlan:
+    """Take large float matrices that are read by nothing but Gather, row by row.
+
+    A table stays float where the recipe keeps one of its readers by name.
+    """
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in proto.graph.node:
         for name in node.input:
@@ -41,7 +44,7 @@ def plan_embeddings(proto: onnx.ModelProto) -> EmbeddingPlan:
             and math.prod(table.dims) >= WORTHWHILE
             and name not in returned
             and readers.get(name)
-            and all(_gathers_rows(node, name) for node in readers[name])
+            and all(_gathers_rows(node, name) and not kept(node, keep) for node in readers[name])
         )
     )
 

@@ -9,8 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from edgepack.base import Context, GraphPass
 from edgepack.child import ChildError, call
 from edgepack.errors import ModelError
-from edgepack.graph import Graph
-from edgepack.graph.weights import load_proto, save_proto
+from edgepack.graph import Graph, weights
 from edgepack.quantize.addition import align_additions
 from edgepack.quantize.calibrate import calibrate
 from edgepack.quantize.dynamic import plan_dynamic, quantize_dynamic
@@ -184,7 +183,8 @@ class Quantize(GraphPass):
             context.events.note(
                 f"{found.convolutions} convolutions stay float: `w8-dynamic` would slow them down"
             )
-        plan, tables = plan_dynamic(proto, self.keep, self.operators), plan_embeddings(proto)
+        plan = plan_dynamic(proto, self.keep, self.operators)
+        tables = plan_embeddings(proto, self.keep)
         context.events.decision(plan)
         context.events.decision(tables)
         quantize_dynamic(
@@ -199,7 +199,8 @@ class Quantize(GraphPass):
     def _static(self, proto: onnx.ModelProto, found: Survey, context: Context) -> onnx.ModelProto:
         if self.per_channel:
             require_axis(next(o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}))
-        plan, tables = plan_static(proto, found, self.keep, self.operators), plan_embeddings(proto)
+        plan = plan_static(proto, found, self.keep, self.operators)
+        tables = plan_embeddings(proto, self.keep)
         table = calibrate(
             proto,
             plan.observed,
@@ -208,10 +209,10 @@ class Quantize(GraphPass):
             context,
             reducer(self.calibration, self.percentile),
         )
+        weights.save_proto(proto, context.work / "quantize-in.onnx")
         result = _in_child(
             context,
             "quantize",
-            proto,
             nodes=plan.nodes,
             operators=plan.operators,
             outputs=plan.outputs,
@@ -249,15 +250,13 @@ def _calibration(context: Context) -> Calibration:
 
 def _prepared(graph: Graph, context: Context) -> onnx.ModelProto:
     """Return the graph with constants as weights, named nodes and inferred shapes."""
-    return _in_child(context, "prepare", graph.proto())
+    weights.lay_out(graph.model, "prepare-in.onnx").write(context.work / "prepare-in.onnx")
+    return _in_child(context, "prepare")
 
 
-def _in_child(
-    context: Context, function: str, proto: onnx.ModelProto, **arguments: Any
-) -> onnx.ModelProto:
-    """Run a function of the worker on a model in a child process and return the model it writes."""
+def _in_child(context: Context, function: str, **arguments: Any) -> onnx.ModelProto:
+    """Run a function of the worker on ``FUNCTION-in.onnx`` and return the model it writes."""
     source, destination = context.work / f"{function}-in.onnx", context.work / f"{function}.onnx"
-    save_proto(proto, source)
     files = {"source": str(source), "destination": str(destination)}
     try:
         call(f"edgepack.quantize.worker:{function}", {**files, **arguments})
@@ -268,7 +267,7 @@ def _in_child(
             why=problem.detail,
             fix='choose scheme = "float", or keep the node that the message names: keep = [...]',
         ) from problem
-    return load_proto(destination)
+    return weights.load_proto(destination)
 
 
 def _read(graph: onnx.GraphProto) -> set[str]:
@@ -290,7 +289,9 @@ def _tidy(proto: onnx.ModelProto, original: Graph) -> None:
     copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(copies)
-    before = original.proto()
+    before = original.model
     del proto.metadata_props[:]
-    proto.metadata_props.extend(before.metadata_props)
-    proto.producer_name, proto.producer_version = before.producer_name, before.producer_version
+    for key, value in before.metadata_props.items():
+        proto.metadata_props.add(key=key, value=value)
+    proto.producer_name = before.producer_name or ""
+    proto.producer_version = before.producer_version or ""

@@ -71,7 +71,8 @@ def _at(path: Path, reference: str, task: str | None) -> Source:
         raise _unknown(reference, "give an .onnx file, or load it in a `torch:model.py:build`")
     beside = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
     close = did_you_mean(path.name, beside)
-    raise _unknown(reference, close if close.startswith("did") else _USUAL)
+    fix = close if close.startswith("did") else _USUAL
+    raise _unknown(reference, fix, missing=True)
 
 
 def _in_package(reference: str, place: str) -> Path:
@@ -88,5 +89,10 @@ def _in_package(reference: str, place: str) -> Path:
     return Path(found.submodule_search_locations[0]) / rest
 
 
-def _unknown(reference: str, fix: str) -> UsageError:
-    return UsageError("E261", f"`{reference}` is no model", where="model.source", fix=fix)
+def _unknown(reference: str, fix: str, *, missing: bool = False) -> UsageError:
+    return UsageError(
+        "E261",
+        f"there is no model `{reference}`" if missing else f"`{reference}` is no model",
+        where="model.source",
+        fix=fix,
+    )

@@ -3,8 +3,8 @@
 import pytest
 
 from edgepack.api.use import verify
-from .conftest import build
 
+from .conftest import build
 
 STEPS = (
     'steps=[{pass="prune", ratio=0.5}, {pass="finetune", epochs=4}, '

@@ -39,7 +39,8 @@ def test_written_steps_keep_their_order_and_the_rest_comes_where_it_belongs(tmp_
     pass = "simplify"
     """
     assert names(plan(tmp_path, text)) == [
-        "prune", "finetune", "export", "sanitise", "mean-to-pool", "simplify", "pack",
+        "prune", "finetune", "export", "sanitise", "fuse-batch-norm", "mean-to-pool", "simplify",
+        "pack",
     ]  # fmt: skip
 
 

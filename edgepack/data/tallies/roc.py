@@ -62,6 +62,7 @@ class Auc(Measure):
 
     def undefined(self, table: Array) -> MeasurementError:
         """Say which class is missing."""
-        found = np.unique(table[:, -1])
-        why = f"all {len(table)} labels are {found[0]:g}" if len(found) else "there are no labels"
+        if not len(table):  # and no columns either
+            return super().undefined(table)
+        why = f"all {len(table)} labels are {table[0, -1]:g}"
         return refusals.undefined(self.name, why, "give samples of both classes, 0 and 1")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgepack.data.intervals import Statistic
     from edgepack.types import Array, Tensors
 
+MOST_DRAWN = 100_000
+"""Rows up to which a value's bootstrap is drawn, in some 10 s; the interval of more is narrow."""
+
 Row: TypeAlias = tuple[float, ...]
 Rows: TypeAlias = tuple[Row, ...]
 """Of all samples, in their order; a row's first number is the index of its sample."""
@@ -89,7 +92,9 @@ class Measure(ABC):
         raise self.undefined(table[:, 1:])
 
     def interval(self, rows: Rows, samples: int) -> Interval | None:
-        """Return the 95 % confidence interval of the value."""
+        """Return the 95 % confidence interval of the value; none above `MOST_DRAWN` rows."""
+        if len(rows) > MOST_DRAWN:
+            return None
         return bootstrap(self._over_samples(rows), samples)
 
     def drop_interval(self, before: Rows, after: Rows, samples: int) -> Interval | None:

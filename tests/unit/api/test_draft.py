@@ -1,5 +1,6 @@
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import onnx
 import pytest
@@ -9,7 +10,7 @@ from edgepack.api import Request, prepare
 from edgepack.api.draft import draft, states
 from edgepack.errors import UsageError
 from edgepack.spec.target import names
-from edgepack.types import TensorSpec
+from edgepack.types import Scheme, TensorSpec
 
 
 def spec(name, *shape, dtype="float32"):
@@ -119,3 +120,8 @@ def test_a_name_from_the_file_stays_in_its_comment(tmp_path, monkeypatch):
 def test_a_target_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError):
         draft("builtin:digits", tmp_path, targets=("arm65",))
+
+
+def test_every_scheme_is_named(tmp_path):
+    text = draft("builtin:digits", tmp_path)
+    assert all(f'"{scheme}"' in text for scheme in get_args(Scheme))

@@ -112,6 +112,7 @@ def test_state_masks_and_token_types_may_be_constant():
     [
         ("accuracy", (1,), True),
         ("auc", ([1, 1],), True),
+        ("auc", (np.array([1, 1]), [np.int64(1)]), True),
         ("f1", (1, 1, 0), False),
         ("auc", ([1, 0],), False),
         ("spearman", (1,), False),
@@ -154,3 +155,61 @@ def test_only_so_many_samples_are_looked_at(monkeypatch):
     assert found(calibration=held[:4], evaluation=held[4:] + held[:4]) == ()
     (text,) = found(calibration=held[:4], evaluation=held)
     assert "4 of 4 looked at samples" in text
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        np.zeros((2, 2)),
+        [np.zeros(2), np.zeros(3)],
+        {"boxes": np.zeros((1, 4))},
+        [[1], [1, 2]],
+        None,
+    ],
+    ids=["array", "ragged", "dict", "lists", "none"],
+)
+def test_labels_of_other_kinds_count_as_different(label):
+    assert found("accuracy", evaluation=pictures(0, labels=(label,))) == ()
+
+
+@dataclass
+class Classes(Given):
+    numbered: dict = None
+
+
+def numbered(metric="accuracy", **splits):
+    data = {
+        split: Classes(pictures(i), numbered={name: n for n, name in enumerate(names.split())})
+        for i, (split, names) in enumerate(splits.items())
+    }
+    return check_splits(data, metric, Silent())
+
+
+def test_classes_that_are_numbered_by_their_names_are_told_once():
+    (text,) = numbered(train="cat dog", evaluation="cat dog")
+    assert "cat = 0, dog = 1;" in text
+    assert "label2id" in text
+    assert "a = 0, b = 1, c = 2, d = 3, e = 4, ...;" in numbered(evaluation="a b c d e f")[0]
+    assert numbered(evaluation="") == ()
+
+
+@pytest.mark.parametrize(
+    ("splits", "lost"),
+    [({"train": "cat dog", "evaluation": "dog"}, "cat"),
+     ({"train": "cat", "evaluation": "cat dog"}, "dog"),
+     ({"calibration": "cat dog", "evaluation": "dog"}, "cat")],
+    ids=["evaluation", "train", "calibration"],
+)  # fmt: skip
+def test_splits_that_would_number_classes_differently_are_refused(splits, lost):
+    with pytest.raises(UsageError) as caught:
+        numbered(**splits)
+    assert caught.value.code == "E262"
+    assert f"no class `{lost}`" in caught.value.what
+
+
+def test_calibration_may_lack_classes():
+    assert len(numbered(calibration="dog", evaluation="cat dog")) == 1
+
+
+def test_labels_that_nothing_uses_may_be_numbered_in_any_way():
+    assert numbered(metric=None, calibration="cat dog", evaluation="dog") == ()

@@ -193,3 +193,37 @@ def test_the_digest_of_made_up_samples_follows_all_that_decides_them(picture, en
     assert len({m.digest for m in made}) == 5
     assert generate(picture, 3, 2).digest == made[0].digest
     assert next(iter(made[-1])).inputs[0]["input_ids"].shape == (1, 5)
+
+
+@pytest.mark.parametrize("body", ["yield x", "yield x, 1"])
+def test_a_function_that_is_not_seeded_is_refused_at_the_second_reading(opened, body):
+    start = (
+        "import numpy as np\ndef f():\n    x = np.random.default_rng({}).random((1, 2, 2))\n    "
+    )
+    seeded = opened("data.py:f", start.format(0) + body)
+    assert len([*seeded, *seeded]) == 2
+    samples = opened("data.py:f", start.format("") + body)
+    assert len(list(samples)) == 1
+    with pytest.raises(UsageError) as caught:
+        list(samples)
+    assert caught.value.code == "E269"
+    assert "seed the generator" in caught.value.fix
+
+
+def test_a_table_without_texts_is_refused_by_its_columns(opened, tokenizer, encoder):
+    samples = opened("x.csv", "txt,label\na,1\n", inputs=lambda: encoder, tokenizer=tokenizer)
+    with pytest.raises(UsageError) as caught:
+        list(samples)
+    assert (caught.value.code, caught.value.where) == ("E283", "x.csv, sample 0")
+    assert caught.value.why == "found txt, label"
+
+
+def test_classes_that_the_model_does_not_number_are_known_after_reading(opened, tokenizer, encoder):
+    content = "text,label\na,pos\nb,neg\n"
+    samples = opened("x.csv", content, inputs=lambda: encoder, tokenizer=tokenizer)
+    list(samples)
+    assert samples.numbered == {"neg": 0, "pos": 1}
+    (tokenizer / "config.json").write_text(json.dumps({"label2id": {"pos": 0, "neg": 1}}))
+    again = opened("x.csv", content, inputs=lambda: encoder, tokenizer=tokenizer)
+    list(again)
+    assert again.numbered == {}

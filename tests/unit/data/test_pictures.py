@@ -171,3 +171,10 @@ def test_without_pillow_it_says_what_to_install(opened, save, monkeypatch):
     with pytest.raises(HostError) as caught:
         list(samples)
     assert "pip install" in caught.value.fix
+
+
+def test_a_refusal_holds_no_absolute_path(tmp_path, opened):
+    (tmp_path / "pics" / "a.png").write_bytes(b"broken")
+    with pytest.raises(UsageError) as caught:
+        list(opened(spec(1, 1, 1)))
+    assert str(tmp_path) not in str(caught.value) + caught.value.why

@@ -70,3 +70,19 @@ def test_integer_outputs_are_as_alike_as_the_share_of_equal_values():
     ids = arrays(1, 2, 3, 4, dtype=np.int64)
     assert agreement(ids, arrays(1, 2, 3, 9, dtype=np.int64)).cosine == 0.75
     assert agreement(ids, ids).cosine == 1.0
+
+
+def test_infinities_at_the_same_places_agree_and_the_rest_is_measured():
+    found = agreement(arrays(-np.inf, 10, np.nan, -20), arrays(-np.inf, 10, np.nan, -18))
+    assert found.relative == pytest.approx(0.1)
+    assert 0.99 < found.cosine < 1
+    assert agreement(arrays(np.inf, 1), arrays(np.inf, 1 + 1e-7)).cosine == 1.0
+    assert agreement(arrays(np.inf), arrays(np.inf)) == agreement(arrays(1), arrays(1))
+
+
+@pytest.mark.parametrize(
+    "got", [(np.inf, 1), (0, 1), (np.nan, 1), (-np.inf, np.inf)], ids=["sign", "0", "nan", "more"]
+)
+def test_an_infinity_against_anything_else_is_infinitely_far(got):
+    found = agreement(arrays(-np.inf, 1), arrays(*got))
+    assert (found.relative, found.cosine) == (np.inf, 0.0)

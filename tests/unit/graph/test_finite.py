@@ -96,3 +96,9 @@ def test_integers_and_texts_are_not_looked_at():
     model.graph.initializer.append(texts)
     model.graph.initializer.append(numpy_helper.from_array(np.ones((2, 2), np.int64), "i"))
     finite.refuse_diverged(ir.from_proto(model))
+
+
+def test_thousands_of_moves_between_weight_and_layer_are_followed():
+    steps = " ".join(f"t{i + 1} = Identity(t{i})" for i in range(3000))
+    body = f"g (float[N,4] x) => (float[N,4] y) {{ {steps} y = MatMul(x, t3000) }}"
+    assert "MatMul" in refusal(put(body, t0=MASK)).why

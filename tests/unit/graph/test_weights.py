@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepack.errors import ModelError
@@ -90,6 +91,33 @@ def test_a_graph_may_be_saved_over_the_weights_that_it_maps(large, tmp_path):
     assert Graph.load(tmp_path).digest == large.digest
 
 
+def test_weights_that_stay_are_not_written_again(large, tmp_path):
+    folders = [tmp_path / name for name in ("one", "two", "three", "less", "other", "written")]
+    for folder in folders:
+        folder.mkdir()
+    large.save(folders[0])
+    graph = Graph.load(folders[0])
+    graph.copy().save(folders[1])
+    (folders[0] / "model.onnx.data").unlink()
+    graph.save(folders[2])
+    less, other = graph.copy(), graph.copy()
+    import onnx_ir as ir
+
+    less.model.graph.initializers["b"].const_value = ir.tensor(np.ones(2, np.float32), name="b")
+    value = other.model.graph.initializers["a"]
+    value.const_value = ir.tensor(value.const_value.numpy() + 1, name="a")
+    less.save(folders[3])
+    other.save(folders[4])
+    graph.write(folders[5] / "model.onnx")
+    files = [(folder / "model.onnx.data") for folder in folders[1:]]
+    one, again, cut, changed, written = (file.stat() for file in files)
+    assert one.st_ino == again.st_ino
+    assert len({one.st_ino, cut.st_ino, changed.st_ino, written.st_ino}) == 4
+    assert [cut.st_size, changed.st_size] == [4096, 4096 + 16384]
+    assert Graph.load(folders[2]).digest == large.digest
+    assert Graph.load(folders[4]).digest == other.digest != large.digest
+
+
 def test_other_weights_give_another_digest(large):
     other = large.copy()
     import onnx_ir as ir
@@ -110,6 +138,17 @@ def test_weights_that_are_cut_short_are_refused(large, tmp_path, left):
     with pytest.raises(ModelError, match="missing or cut short") as caught:
         Graph.load(tmp_path)
     assert caught.value.code == "E428"
+
+
+def test_a_message_that_protobuf_cannot_write_is_refused(large, tmp_path, monkeypatch):
+    class Vast:
+        def SerializeToString(self, *, deterministic):  # noqa: N802  protobuf's name
+            raise EncodeError("Failed to serialize proto")
+
+    monkeypatch.setattr(weights, "to_proto", lambda model: Vast())
+    with pytest.raises(ModelError, match="larger than the 2 GiB") as caught:
+        large.save(tmp_path)
+    assert caught.value.code == "E427"
 
 
 def test_a_smaller_model_takes_the_place_of_a_large_one(large, tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,16 @@ def test_data_that_does_not_fit(tmp_path, run, code):
 def test_description_survives_json(tmp_path):
     made = make_vectors(Relu(), context(tmp_path / "work"), SessionSettings()).golden
     assert Golden.model_validate_json(made.model_dump_json(), strict=True) == made
+
+
+def test_few_inputs_are_held_at_a_time():
+    refs = []
+
+    def runs():
+        for i in range(200):
+            array = np.full((1, 2 + (i * 37) % 100), i, np.float32)
+            refs.append(weakref.ref(array))
+            yield {"x": array}
+            assert sum(ref() is not None for ref in refs) <= 3 * 8 + 2
+
+    assert [inputs["x"].shape[1] for inputs in choose(runs())] == [2, 3, 4, 2, 3, 4]

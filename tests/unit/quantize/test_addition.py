@@ -66,3 +66,33 @@ def test_ratios_of_powers_of_two_meet_ties():
     assert nearest_tie(0.5, 0.25) == 0
     assert not clear_of_ties(0.5, 0.25)
     assert not clear_of_ties(3.0, 3.0)
+
+
+def stored(proto):
+    return {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+
+
+@pytest.mark.parametrize(("scale", "kept"), [(0.0013, True), (0.25, False)], ids=["far", "near"])
+def test_a_term_that_is_read_elsewhere_is_not_made_coarse(scale, kept):
+    proto = chain((0.5, 0.3, 0.75, scale, 0.8))
+    proto.graph.node.append(helper.make_node("Relu", ["c.d"], ["r"], name="other"))
+    proto.graph.output.append(tensor("r", 1, 4))
+    align_additions(proto)
+    assert bool(stored(proto)["c.s"] == np.float32(scale)) is kept
+    assert exact(proto) is not kept
+
+
+def test_constants_keep_their_values():
+    proto = chain((0.5, 0.25, 0.75, 0.0013, 0.8))
+    levels = np.array([[3, 128, 200, 255]], np.uint8)
+    del proto.graph.input[2]
+    kept = [node for node in proto.graph.node if node.name != "c.Q"]
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+    proto.graph.initializer.append(numpy_helper.from_array(levels, "c.q"))
+    align_additions(proto)
+    after = stored(proto)
+    assert after["c.s"] > 0.00135
+    values = (after["c.q"].astype(float) - 128) * after["c.s"]
+    assert np.abs(values - (levels.astype(float) - 128) * 0.0013).max() <= after["c.s"]
+    assert exact(proto)

@@ -60,3 +60,9 @@ def test_every_method_takes_samples_of_any_length(tmp_path, method):
     assert (table.method, table.samples) == (method, 4)
     assert table.ranges["twice"].low < 0 < table.ranges["twice"].high
     assert data.served == 4
+
+
+def test_no_sample_beyond_the_limit_is_read(tmp_path):
+    data = vectors([1], [2], [3])
+    calibrate(doubling(), ["x"], data, 2, context(tmp_path, data), reducer("minmax"))
+    assert data.served == 2

@@ -198,3 +198,11 @@ def test_the_report_tells_ranges_and_what_they_clip(tmp_path):
     table = scene.events.decided["calibration"]
     assert table["method"] == "percentile"
     assert 0.05 < table["ranges"]["x"]["clipped"] <= 0.1
+
+
+@pytest.mark.parametrize("scheme", ["w8-dynamic", "w8a8-static"])
+def test_a_table_whose_reader_is_kept_stays_float(tmp_path, scheme):
+    scene = context(tmp_path, sentences())
+    after = Quantize(scheme=scheme, keep=("emb*",)).apply(graph(encoder()), scene)
+    assert scene.events.decided["embeddings"] == ()
+    assert "table" in {tensor.name for tensor in after.proto().graph.initializer}

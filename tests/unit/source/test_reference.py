@@ -72,3 +72,9 @@ def test_a_package_is_not_imported_to_find_its_model(tmp_path, monkeypatch):
     source = open_source("package:carries_a_model/net.onnx", tmp_path / "x", task=None, seed=0)
     assert isinstance(source, OnnxSource)
     assert source.name == "net"
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        open_source("nope.onnx", tmp_path, task=None, seed=0)
+    assert (caught.value.code, caught.value.what) == ("E261", "there is no model `nope.onnx`")

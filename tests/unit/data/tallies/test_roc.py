@@ -58,3 +58,16 @@ def test_the_interval_covers_the_value_and_narrows(tally):
         assert low < found.value() < high
         widths.append(high - low)
     assert 2.5 < widths[0] / widths[1] < 6
+
+
+def test_labels_that_are_all_ignored_are_refused(score):
+    with pytest.raises(MeasurementError, match="no sample has a label that counts") as caught:
+        score("auc", [([-100, -100], [[[0.9], [0.8]]])])
+    assert caught.value.code == "E507"
+
+
+def test_no_interval_is_drawn_for_too_many_rows(tally, monkeypatch):
+    found = tally("auc", [(i % 2, [[float(i % 7)]]) for i in range(50)])
+    assert found.interval() is not None
+    monkeypatch.setattr("edgepack.data.tallies.tally.MOST_DRAWN", 49)
+    assert found.interval() is None
