@@ -16,7 +16,7 @@ base                  takes     gives
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAl
 
 from pydantic import BaseModel
 
-from edgepack.types import Asset, Frozen, Samples, SessionSettings, Split
+from edgepack.types import Asset, Frozen, Sample, Samples, SessionSettings, Split
 
 if TYPE_CHECKING:
     from edgepack.artifact import Artifact
@@ -75,6 +75,39 @@ class Silent:
 
     def decision(self, value: BaseModel | Mapping[str, Any]) -> None:
         """Record nothing."""
+
+
+Interval: TypeAlias = tuple[float, float]
+"""A 95 % confidence interval."""
+Row: TypeAlias = tuple[float, ...]
+Rows: TypeAlias = tuple[Row, ...]
+"""What samples were reduced to, in their order; a row's first number is its sample's index."""
+
+
+class Tally(Protocol):
+    """A metric in the making.
+
+    Attributes:
+        samples: how many were added.
+        lower_is_better: it counts mistakes; known once `value` was asked.
+        relative: its drop is a percentage of the value before; known likewise.
+    """
+
+    samples: int
+    lower_is_better: bool
+    relative: bool
+
+    def add(self, sample: Sample, outputs: Sequence[Tensors], reference: Sequence[Tensors]) -> None:
+        """Take in one sample: the outputs of each of its runs, and the reference model's."""
+
+    def value(self) -> float:
+        """Return the number; raises a `MeasurementError` where it is not defined."""
+
+    def interval(self) -> Interval | None:
+        """Return its interval, where there is one."""
+
+    def rows(self) -> Rows:
+        """Return what the samples were reduced to; nothing where the metric keeps no such rows."""
 
 
 class StepRecord(Frozen):

@@ -1,12 +1,19 @@
-"""Reads a user's Python file without running it: what it defines, and what decides its answers."""
+"""A user's Python file: what it defines and what decides its answers, and how it is run."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from edgepack.errors import UsageError, did_you_mean
+from edgepack.errors import EdgepackError, UsageError, did_you_mean
 from edgepack.types import digest_of, file_digest
 
 
@@ -112,3 +119,70 @@ def _beside(text: str) -> list[str]:
     """Return a string if it reads as the name of a file at or below the folder."""
     usual = 0 < len(text) < 200 and text.isprintable() and not text.startswith("/")
     return [text] if usual and ".." not in text and not text.endswith("/") else []
+
+
+class UserFile:
+    """A file whose code is run with its own folder at hand, and its own modules.
+
+    Args:
+        file: the Python file.
+        reference: as the user wrote it.
+        raised: makes an error of an exception's type, its place and its text.
+    """
+
+    def __init__(
+        self, file: Path, reference: str, raised: Callable[[str, str, str], EdgepackError]
+    ) -> None:
+        self._file = file
+        self._reference = reference
+        self._raised = raised
+        self._modules: dict[str, ModuleType] = {}
+
+    def load(self, name: str) -> Any:
+        """Execute the file and return what it defines under a name; call it while `running`."""
+        spec = importlib.util.spec_from_file_location(self._file.stem, self._file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look themselves up there
+        spec.loader.exec_module(module)
+        return getattr(module, name)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let imports find what lies beside the file, and name what the user's code raises.
+
+        Modules of that folder are this file's own: those of another one that bear the same names
+        are neither taken nor lost. What the code prints goes to standard error, since standard
+        output is the command's result.
+        """
+        folder = self._file.parent
+        hidden = self._withdraw()
+        sys.modules.update(self._modules)
+        sys.path.insert(0, str(folder))
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except EdgepackError:
+            raise
+        except (Exception, SystemExit) as problem:
+            frames = traceback.extract_tb(problem.__traceback__)
+            own = [f for f in frames if Path(f.filename).is_relative_to(folder)]
+            where = [f"{Path(f.filename).relative_to(folder)}:{f.lineno}" for f in own]
+            last = where[-1] if where else self._reference
+            raise self._raised(type(problem).__name__, last, str(problem)) from problem
+        finally:
+            sys.path.remove(str(folder))
+            self._modules = self._withdraw()
+            sys.modules.update(hidden)
+
+    @cached_property
+    def _beside(self) -> set[str]:
+        """Top-level names of the modules that lie beside the file and that it may import."""
+        files = [name for name in closure(self._file, self._reference) if name.endswith(".py")]
+        return {Path(name).parts[0].removesuffix(".py") for name in files}
+
+    def _withdraw(self) -> dict[str, ModuleType]:
+        """Take modules of those names out of the loaded ones and return them."""
+        names = [name for name in sys.modules if name.partition(".")[0] in self._beside]
+        return {name: sys.modules.pop(name) for name in names}

@@ -19,7 +19,7 @@ from edgepack.devices import DeviceFailure, Job
 from edgepack.devices.open import open_channel
 from edgepack.devices.work import execute
 from edgepack.errors import HostError, MeasurementError, ModelError, UsageError
-from edgepack.graph.agreement import agreement
+from edgepack.graph.agreement import agreement, flipped
 from edgepack.graph.difference import Apart
 from edgepack.graph.examples import example_inputs, workable_sizes
 from edgepack.graph.products import multiply_adds
@@ -306,7 +306,11 @@ class _Comparing:
             raise MeasurementError("E512", "the data hold no samples", fix="give at least one")
         found = [agreement(expected, got) for expected, got in pairs]
         relative = max(one.relative for one in found)
-        flips = [_flipped(expected[n], got[n]) for expected, got in pairs for n in outputs[:1]]
+        flips = [
+            flipped(np.asarray(expected[n]), np.asarray(got[n]))
+            for expected, got in pairs
+            for n in outputs[:1]
+        ]
         scores = any(word in outputs[0].lower() for word in SCORES) and None not in flips
         return Answers(
             inputs=given,
@@ -337,11 +341,3 @@ def interface(
         if a.dtype != b.dtype or len(a.shape) != len(b.shape) or any(x != y for x, y in fixed):
             told.append(f"{side} `{name}`: {a} against {b}")
     return tuple(told)
-
-
-def _flipped(expected: object, got: object) -> bool | None:
-    """Whether another score is the largest; None for what is no row of scores."""
-    a, b = np.asarray(expected), np.asarray(got)
-    if a.shape != b.shape or a.ndim != 2 or a.shape[1] < 2:
-        return None
-    return bool((a.argmax(1) != b.argmax(1)).any())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,55 +28,53 @@ _BETA = 8.6
 _PIECE = 4096
 
 
+@dataclass(frozen=True)
 class AudioRows:
     """The wav files of a folder: a mapping for each run, and the label.
 
-    Args:
+    Attributes:
         folder: where they lie.
         inputs: gives the inputs that the data feeds; it must be one float signal.
         table: the recipe's `[data.audio]`.
     """
 
-    def __init__(
-        self, folder: Folder, inputs: Callable[[], Sequence[TensorSpec]], table: AudioTable
-    ) -> None:
-        self._folder = folder
-        self._inputs = inputs
-        self._table = table
+    folder: Folder
+    inputs: Callable[[], Sequence[TensorSpec]]
+    table: AudioTable
 
     def __len__(self) -> int:
-        return len(self._folder)
+        return len(self.folder)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         spec = self._spec
         first = None
-        for path, label in self._folder:
-            where = f"{self._folder.reference}/{path.relative_to(self._folder.path).as_posix()}"
+        for path, label in self.folder:
+            where = f"{self.folder.reference}/{path.relative_to(self.folder.path).as_posix()}"
             signal, rate = read_wav(path, where)
             first = first or rate
-            if self._table.rate is None and rate != first:
+            if self.table.rate is None and rate != first:
                 raise _bad(
                     where,
                     f"it has {rate} values a second and the first file {first}",
                     "say what the model expects: `rate` under [data.audio]",
                 )
-            signal = resampled(signal, rate, self._table.rate or rate)
-            runs = framed(signal, self._table) if self._table.window else [_whole(signal, spec)]
+            signal = resampled(signal, rate, self.table.rate or rate)
+            runs = framed(signal, self.table) if self.table.window else [_whole(signal, spec)]
             yield {"runs": [{spec.name: _shaped(run, spec)} for run in runs], "label": label}
 
     def labels(self) -> Iterator[Any]:
         """Yield the labels alone; no file is opened."""
-        return (label for _, label in self._folder)
+        return (label for _, label in self.folder)
 
     @cached_property
     def _spec(self) -> TensorSpec:
-        inputs = self._inputs()
+        inputs = self.inputs()
         if len(inputs) == 1 and inputs[0].dtype.startswith("float") and inputs[0].shape:
             return inputs[0]
         raise UsageError(
             "E294",
             "sounds do not fit the model",
-            where=self._folder.reference,
+            where=self.folder.reference,
             why=f"it takes {'; '.join(map(str, inputs))}, and a sound is one array of floats",
             fix="name what is carried over under [model] state and what stays the same under "
             "[data.constants], or give a function, as in `data.py:function`",

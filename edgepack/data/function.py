@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from functools import cached_property
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from edgepack.data.arrays import check_columns
-from edgepack.errors import EdgepackError, UsageError
-from edgepack.usercode import closure, code_digest, find
+from edgepack.errors import UsageError
+from edgepack.usercode import UserFile, code_digest, find
 
 
 class UserFunction:
@@ -36,8 +31,8 @@ class UserFunction:
         self.name = name
         self.reference = reference
         self._file = file
+        self._code = UserFile(file, reference, self._raised)
         self._loaded: Any = None
-        self._modules: dict[str, ModuleType] = {}
 
     @property
     def digest(self) -> str:
@@ -52,63 +47,23 @@ class UserFunction:
         """
         with self.running():
             if self._loaded is None:
-                spec = importlib.util.spec_from_file_location(self._file.stem, self._file)
-                assert spec is not None
-                assert spec.loader is not None
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[spec.name] = module  # dataclasses look themselves up there
-                spec.loader.exec_module(module)
-                self._loaded = getattr(module, self.name)
+                self._loaded = self._code.load(self.name)
             return self._loaded(*arguments)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Run more of the code that the function came with, such as its iterator."""
+        return self._code.running()
 
     def marked(self, attribute: str) -> bool:
         """Whether the function, once it was called, carries a true attribute of that name."""
         return bool(getattr(self._loaded, attribute, False))
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Let imports find what lies beside the file, and name what the user's code raises.
-
-        Modules of that folder are this function's own: those of another recipe that bear the same
-        names are neither taken nor lost. What the code prints goes to standard error, since
-        standard output is the command's result.
-        """
-        hidden = self._withdraw()
-        sys.modules.update(self._modules)
-        sys.path.insert(0, str(self._file.parent))
-        try:
-            with redirect_stdout(sys.stderr):
-                yield
-        except EdgepackError:
-            raise
-        except (Exception, SystemExit) as problem:
-            raise self._raised(problem) from problem
-        finally:
-            sys.path.remove(str(self._file.parent))
-            self._modules = self._withdraw()
-            sys.modules.update(hidden)
-
-    @cached_property
-    def _beside(self) -> set[str]:
-        """Top-level names of the modules that lie beside the file and that it may import."""
-        files = [name for name in closure(self._file, self.reference) if name.endswith(".py")]
-        return {Path(name).parts[0].removesuffix(".py") for name in files}
-
-    def _withdraw(self) -> dict[str, ModuleType]:
-        """Take modules of those names out of the loaded ones and return them."""
-        names = [name for name in sys.modules if name.partition(".")[0] in self._beside]
-        return {name: sys.modules.pop(name) for name in names}
-
-    def _raised(self, problem: BaseException) -> UsageError:
-        folder = self._file.parent
-        frames = traceback.extract_tb(problem.__traceback__)
-        own = [f for f in frames if Path(f.filename).is_relative_to(folder)]
-        where = [f"{Path(f.filename).relative_to(folder)}:{f.lineno}" for f in own]
+    def _raised(self, kind: str, where: str, why: str) -> UsageError:
         return UsageError(
             "E274",
-            f"`{self.reference}` raised {type(problem).__name__}",
-            where=where[-1] if where else "",
-            why=str(problem),
+            f"`{self.reference}` raised {kind}",
+            where=where,
+            why=why,
             fix="run the function on its own and mend it",
         )
 

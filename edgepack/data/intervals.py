@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from edgepack.base import Interval
+
 if TYPE_CHECKING:
     from edgepack.types import Array
 
     Statistic: TypeAlias = Callable[[Array], float]
     """A number of a table whose rows count as often as the array says; NaN where undefined."""
 
-Interval: TypeAlias = tuple[float, float]
 Z = 1.959963984540054
 """The normal distribution's 97.5 % point."""
 RESAMPLES = 1000
-SEED = 20_26
+SEED = 2026
 DEFINED = 0.9
 """Share of the resamples on which a statistic must be defined, for its interval to say much."""
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepack.base import Interval, Rows, Tally
 from edgepack.data.function import UserFunction
-from edgepack.data.intervals import Interval
 from edgepack.data.reference import FUNCTION
 from edgepack.data.tallies.classes import F1, Accuracy, Top
 from edgepack.data.tallies.correlation import Pearson, Spearman
@@ -18,7 +18,7 @@ from edgepack.data.tallies.error import MeanError
 from edgepack.data.tallies.likelihood import Perplexity
 from edgepack.data.tallies.likeness import Cosine
 from edgepack.data.tallies.roc import Auc
-from edgepack.data.tallies.tally import Measure, Rows, RowTally, Tally
+from edgepack.data.tallies.tally import Measure, RowTally
 from edgepack.errors import UsageError, did_you_mean
 from edgepack.types import digest_of
 from edgepack.usercode import code_digest

@@ -45,37 +45,35 @@ class Want:
     crop: tuple[int, int] | None
 
 
+@dataclass(frozen=True)
 class PictureRows:
     """The pictures of a folder, each as a mapping with its label.
 
-    Args:
+    Attributes:
         folder: where they lie.
         inputs: gives the inputs that the data feeds; it must be one picture.
         table: the recipe's `[data.pictures]`.
     """
 
-    def __init__(
-        self, folder: Folder, inputs: Callable[[], Sequence[TensorSpec]], table: PicturesTable
-    ) -> None:
-        self._folder = folder
-        self._inputs = inputs
-        self._table = table
+    folder: Folder
+    inputs: Callable[[], Sequence[TensorSpec]]
+    table: PicturesTable
 
     def __len__(self) -> int:
-        return len(self._folder)
+        return len(self.folder)
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, Array], Any]]:
         want = self._want
-        for path, label in self._folder:
-            yield {want.name: _read(path, want, self._table, self._folder)}, label
+        for path, label in self.folder:
+            yield {want.name: _read(path, want, self.table, self.folder)}, label
 
     def labels(self) -> Iterator[Any]:
         """Yield the labels alone; no picture is opened."""
-        return (label for _, label in self._folder)
+        return (label for _, label in self.folder)
 
     @cached_property
     def _want(self) -> Want:
-        return wanted(self._inputs(), self._table, self._folder.reference)
+        return wanted(self.inputs(), self.table, self.folder.reference)
 
 
 def wanted(inputs: Sequence[TensorSpec], table: PicturesTable, where: str) -> Want:

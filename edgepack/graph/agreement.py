@@ -55,6 +55,14 @@ def agreement(expected: Tensors, got: Tensors) -> Agreement:
     )
 
 
+def flipped(expected: Array, got: Array) -> bool | None:
+    """Whether another score is the largest; None for what is no row of scores."""
+    if expected.shape != got.shape or expected.ndim != 2 or expected.shape[1] < 2:
+        return None
+    changed = expected.argmax(axis=1) != got.argmax(axis=1)
+    return bool(changed.any() or np.isnan(got).any())
+
+
 def cosine(a: Array, b: Array) -> float:
     """Cosine of two flat vectors; two zero vectors agree, one alone does not; NaN gives 0."""
     norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))

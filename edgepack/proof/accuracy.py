@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from edgepack.base import Events, Runner
+from edgepack.base import Events, Interval, Rows, Runner, Tally
 from edgepack.errors import MeasurementError
 from edgepack.graph.batches import Batches
-from edgepack.types import Frozen, Sample, Samples, SessionSettings
+from edgepack.types import Frozen, Samples, SessionSettings
 
 if TYPE_CHECKING:
     from edgepack.graph import Graph
-    from edgepack.types import Tensors
 
 
-Interval: TypeAlias = tuple[float, float]
-Rows: TypeAlias = tuple[tuple[float, ...], ...]
 MOST = 100_000
 """Rows that are kept of one scoring; of more there is no interval of the drop."""
-
-
-class Tally(Protocol):
-    """A metric in the making."""
-
-    lower_is_better: bool
-    relative: bool
-
-    def add(self, sample: Sample, outputs: Sequence[Tensors], reference: Sequence[Tensors]) -> None:
-        """Take in a sample, the outputs of each of its runs, and those of the reference."""
-
-    def value(self) -> float:
-        """Return the value over all samples so far."""
-
-    def interval(self) -> Interval | None:
-        """Return its 95 % confidence interval, where there is one."""
-
-    def rows(self) -> Rows:
-        """Return what each sample was reduced to, where the metric does so."""
 
 
 class Metric(Protocol):

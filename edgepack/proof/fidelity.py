@@ -11,7 +11,7 @@ import numpy as np
 
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
-from edgepack.graph.agreement import agreement
+from edgepack.graph.agreement import agreement, flipped
 from edgepack.graph.batches import Batches
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
@@ -99,7 +99,4 @@ def _flipped(sample: Sample, pairs: Sequence[tuple[Tensors, Tensors]]) -> bool |
     if len(pairs) != 1 or not isinstance(sample.label, int):
         return None
     name = next(iter(pairs[0][0]))
-    before, after = (np.asarray(side[name]) for side in pairs[0])
-    if before.shape != after.shape or before.ndim != 2 or before.shape[1] < 2:
-        return None
-    return bool(np.argmax(before) != np.argmax(after) or np.isnan(after).any())
+    return flipped(*(np.asarray(side[name]) for side in pairs[0]))

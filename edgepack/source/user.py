@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgepack.errors import EdgepackError, ModelError
+from edgepack.errors import ModelError
 from edgepack.model import Model
 from edgepack.types import TensorSpec
-from edgepack.usercode import closure
+from edgepack.usercode import UserFile
 
 if TYPE_CHECKING:
     from edgepack.source.factory import FactorySource
@@ -29,15 +24,20 @@ def build(source: FactorySource, seed: int) -> Model:
         ModelError: E446 when the code raises or gives no module, E448 when there are no usable
             example inputs, E433 when the model does not run on them.
     """
-    with _running(source), torch.random.fork_rng(devices=[]):
+
+    def raised(kind: str, where: str, why: str) -> ModelError:
+        return ModelError(
+            "E446",
+            f"`{source.reference}` raised {kind}",
+            where=where,
+            why=why,
+            fix="run the function on its own and mend it",
+        )
+
+    code = UserFile(source.file, source.reference, raised)
+    with code.running(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        spec = importlib.util.spec_from_file_location(source.file.stem, source.file)
-        assert spec is not None
-        assert spec.loader is not None
-        code = importlib.util.module_from_spec(spec)
-        sys.modules[source.file.stem] = code
-        spec.loader.exec_module(code)
-        given = getattr(code, source.function)()
+        given = code.load(source.function)()
         module, example = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         if not isinstance(module, torch.nn.Module):
             raise ModelError(
@@ -119,42 +119,3 @@ def _no_example(reference: str, why: str) -> ModelError:
         fix="return `(module, (torch.zeros(1, 3, 32, 32),))`: tensors, batch first, as `forward` "
         "takes them",
     )
-
-
-@contextmanager
-def _running(source: FactorySource) -> Iterator[None]:
-    """Let imports find what lies beside the file, and say where the user's code raises.
-
-    Modules of the same names that another source loaded are neither taken nor lost.
-    """
-    folder = source.file.parent
-    files = [name for name in closure(source.file, source.reference) if name.endswith(".py")]
-    beside = {Path(name).parts[0].removesuffix(".py") for name in files}
-    hidden = _withdraw(beside)
-    sys.path.insert(0, str(folder))
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except EdgepackError:
-        raise
-    except (Exception, SystemExit) as problem:
-        frames = traceback.extract_tb(problem.__traceback__)
-        own = [f for f in frames if Path(f.filename).is_relative_to(folder)]
-        where = [f"{Path(f.filename).relative_to(folder)}:{f.lineno}" for f in own]
-        raise ModelError(
-            "E446",
-            f"`{source.reference}` raised {type(problem).__name__}",
-            where=where[-1] if where else source.reference,
-            why=str(problem),
-            fix="run the function on its own and mend it",
-        ) from problem
-    finally:
-        sys.path.remove(str(folder))
-        _withdraw(beside)
-        sys.modules.update(hidden)
-
-
-def _withdraw(names: set[str]) -> dict[str, Any]:
-    """Take modules out of the loaded ones and return them."""
-    loaded = [name for name in sys.modules if name.partition(".")[0] in names]
-    return {name: sys.modules.pop(name) for name in loaded}

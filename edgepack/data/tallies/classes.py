@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepack.data.intervals import Interval, matched, wilson
+from edgepack.base import Interval, Row, Rows
+from edgepack.data.intervals import matched, wilson
 from edgepack.data.tallies import refusals
 from edgepack.data.tallies.reading import chosen, positions
-from edgepack.data.tallies.tally import Measure, Row, Rows, ratio
+from edgepack.data.tallies.tally import Measure, ratio
 from edgepack.errors import MeasurementError
 from edgepack.types import Sample
 

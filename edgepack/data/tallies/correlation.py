@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepack.data.intervals import Interval, fisher
+from edgepack.base import Interval, Row, Rows
+from edgepack.data.intervals import fisher
 from edgepack.data.ranks import groups, pearson, ranks
 from edgepack.data.tallies import refusals
 from edgepack.data.tallies.reading import likeness, number
-from edgepack.data.tallies.tally import Measure, Row, Rows
+from edgepack.data.tallies.tally import Measure
 from edgepack.errors import MeasurementError
 from edgepack.types import Sample
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgepack.base import Interval, Rows
 from edgepack.data.function import UserFunction
-from edgepack.data.intervals import Interval
 from edgepack.data.tallies import refusals
-from edgepack.data.tallies.tally import Rows
 from edgepack.errors import MeasurementError
 from edgepack.types import Sample
 

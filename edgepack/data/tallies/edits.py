@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgepack.base import Row
 from edgepack.data.tallies import refusals
 from edgepack.data.tallies.reading import IGNORED, classes, finite, first
-from edgepack.data.tallies.tally import Measure, Row, ratio
+from edgepack.data.tallies.tally import Measure, ratio
 from edgepack.errors import MeasurementError
 from edgepack.types import Sample
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgepack.base import Row
 from edgepack.data.tallies import refusals
 from edgepack.data.tallies.reading import finite, first, numbers
-from edgepack.data.tallies.tally import Measure, Row, ratio
+from edgepack.data.tallies.tally import Measure, ratio
 from edgepack.types import Sample
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepack.data.tallies.tally import Measure, Row, ratio
+from edgepack.base import Row
+from edgepack.data.tallies.tally import Measure, ratio
 from edgepack.graph.agreement import agreement
 from edgepack.types import Sample
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgepack.base import Row
 from edgepack.data.ranks import groups
 from edgepack.data.tallies import refusals
 from edgepack.data.tallies.reading import IGNORED, classes, finite, first
-from edgepack.data.tallies.tally import Measure, Row
+from edgepack.data.tallies.tally import Measure
 from edgepack.errors import MeasurementError
 from edgepack.types import Sample
 

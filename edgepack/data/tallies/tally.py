@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepack.data.intervals import Interval, bootstrap
+from edgepack.base import Interval, Row, Rows
+from edgepack.data.intervals import bootstrap
 from edgepack.data.tallies import refusals
 from edgepack.errors import MeasurementError
 from edgepack.report import lost
@@ -21,36 +22,6 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 100_000
 """Rows up to which a value's bootstrap is drawn, in some 10 s; the interval of more is narrow."""
-
-Row: TypeAlias = tuple[float, ...]
-Rows: TypeAlias = tuple[Row, ...]
-"""Of all samples, in their order; a row's first number is the index of its sample."""
-
-
-class Tally(Protocol):
-    """A metric in the making.
-
-    Attributes:
-        samples: how many were added.
-        lower_is_better: it counts mistakes; known once `value` was asked.
-        relative: its drop is a percentage of the value before; known likewise.
-    """
-
-    samples: int
-    lower_is_better: bool
-    relative: bool
-
-    def add(self, sample: Sample, outputs: Sequence[Tensors], reference: Sequence[Tensors]) -> None:
-        """Take in one sample: the outputs of each of its runs, and the reference model's."""
-
-    def value(self) -> float:
-        """Return the number; raises a `MeasurementError` where it is not defined."""
-
-    def interval(self) -> Interval | None:
-        """Return its 95 % confidence interval, where there is one."""
-
-    def rows(self) -> Rows:
-        """Return what the samples were reduced to; nothing where the metric keeps no such rows."""
 
 
 class Measure(ABC):
