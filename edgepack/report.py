@@ -36,7 +36,7 @@ class Candidate(Frozen):
         scheme: its name; ``w8a8-static (Conv)`` where only some operators are quantised.
         chosen: it is what was built.
         reason: why it was, or was not.
-        bytes: of its artifact.
+        bytes: of its model, what proves it left out.
         metric: its points, on the evaluation data.
         cosine: mean cosine to the model as it came in.
         instructions: counted for one inference, on the target's emulated processor.
@@ -141,13 +141,20 @@ class Metric(Frozen):
 
 
 class TargetReport(Frozen):
-    """All about one target: `bytes` is the artifact's, `float_bytes` the float ONNX file's."""
+    """All about one target.
+
+    Attributes:
+        bytes: of the artifact.
+        model_bytes: of the model in it; the rest is golden vectors, card and sample.
+        float_bytes: of the model as it came in, as a float ONNX file.
+    """
 
     target: str
     verdict: Verdict
     artifact: str = ""
     sha256: str = ""
     bytes: int = 0
+    model_bytes: int = 0
     float_bytes: int = 0
     scheme: str = ""
     steps: tuple[Step, ...] = ()

@@ -154,6 +154,7 @@ class _Build:
             artifact=str(path) if kept else "",
             sha256=artifact.digest,
             bytes=artifact.size,
+            model_bytes=artifact.model_size,
             float_bytes=baseline.facts["bytes"],
             scheme=artifact.manifest.scheme,
             steps=tuple(node.step for node in nodes[1:] if node.step),

@@ -35,6 +35,7 @@ class Trial:
         nodes: the value after each step; nothing where it was refused.
         refused: why it could not be built.
         found: what this machine measured.
+        size: bytes of the model.
         wrong: the gate on its answers that it fails.
         exceeds: the limit on size or work that it exceeds.
         instructions: counted for one inference.
@@ -47,6 +48,7 @@ class Trial:
     nodes: tuple[Node, ...] = ()
     refused: str = ""
     found: Measurements | None = None
+    size: int = 0
     wrong: str = ""
     exceeds: str = ""
     instructions: int | None = None
@@ -66,7 +68,7 @@ class Trial:
             wrong=self.wrong or self.failed,
             vetoed=self.vetoed,
             exceeds=self.exceeds,
-            bytes=self.found.bytes if self.found else 0,
+            bytes=self.size,
             instructions=self.instructions,
         )
 
@@ -77,7 +79,7 @@ class Trial:
             scheme=self.label,
             chosen=taken,
             reason=reason,
-            bytes=found.bytes if found else None,
+            bytes=self.size or None,
             metric=found.metric.after if found and found.metric else None,
             cosine=found.fidelity.cosine if found and found.fidelity else None,
             instructions=self.instructions,
@@ -204,7 +206,7 @@ class Trials:
             self.chain.events.progress(f"try {one.label}", 1, 1)
         failed = [g for g in judge_answers(self.limits, found) if g.verdict in {"fail", "invalid"}]
         wrong = "; ".join(f"{g.name} {_short(g.value)}, limit {_short(g.limit)}" for g in failed)
-        return replace(trial, nodes=nodes, found=found, wrong=wrong)
+        return replace(trial, nodes=nodes, found=found, size=artifact.model_size, wrong=wrong)
 
     def _measured(self, trials: list[Trial]) -> list[Trial]:
         """Count the trials; the last, which is the model as it is, comes first."""

@@ -64,16 +64,20 @@ def verify(
 def bench(
     files: Sequence[Path | str],
     *,
-    on: Sequence[str] = ("local",),
+    on: Sequence[str] = (),
     rounds: int = 50,
     offline: bool = False,
     events: Events | None = None,
 ) -> Report:
-    """Measure or count one inference of each artifact, interleaved; see `prove.interleaved`."""
+    """Measure or count one inference of each artifact, interleaved; see `prove.interleaved`.
+
+    Channels are those of the first artifact's target where `on` is empty.
+    """
     events = events or Silent()
     artifacts = [Artifact.open(Path(file)) for file in files]
     prover = Prover(Cache(publish.cache_root(), warn=events.note), events, offline)
-    by_channel = [interleaved(prover, artifacts, name, rounds) for name in on]
+    channels = tuple(on) or usual_channels(artifacts[0])
+    by_channel = [interleaved(prover, artifacts, name, rounds) for name in channels]
     devices = [tuple(column) for column in zip(*by_channel, strict=True)]
     return _report(artifacts, devices, [None] * len(artifacts))
 
@@ -193,6 +197,7 @@ def _target(artifact: Artifact, devices: tuple[Device, ...], metric: Metric | No
         artifact=str(artifact.path),
         sha256=artifact.digest,
         bytes=artifact.size,
+        model_bytes=artifact.model_size,
         scheme=artifact.manifest.scheme,
         metric=metric,
         gates=gates,

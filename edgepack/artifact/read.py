@@ -50,6 +50,11 @@ class Artifact:
             checked = check(stream, size)
         return cls(path, checked.manifest, checked.digest, size, checked.entries)
 
+    @property
+    def model_size(self) -> int:
+        """Bytes of the model; the rest is what proves it and what a reader needs."""
+        return sum(f.size for f in self.manifest.files if f.name in {MODEL, DATA})
+
     def read(self, name: str) -> bytes:
         """Return the contents of one file inside.
 

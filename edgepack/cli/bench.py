@@ -35,7 +35,5 @@ def command(
     from edgepack.api.use import bench
 
     with options.progress(quiet, verbose) as events:
-        report = bench(
-            artifacts, on=on or ("local",), rounds=rounds, offline=offline, events=events
-        )
+        report = bench(artifacts, on=on, rounds=rounds, offline=offline, events=events)
     return options.show(report, style)

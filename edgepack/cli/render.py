@@ -148,10 +148,10 @@ def _options(step: StepRecord | Choice) -> dict[str, Any]:
 
 def _summary(target: TargetReport) -> Iterable[str]:
     if target.artifact:
-        smaller = target.float_bytes > target.bytes
-        ratio = f", {target.float_bytes / target.bytes:.1f}x smaller" if smaller else ""
-        float_size = f" (float {size(target.float_bytes)}{ratio})" if target.float_bytes else ""
-        yield f"{target.artifact}  {size(target.bytes)}{float_size}"
+        model, was = target.model_bytes or target.bytes, target.float_bytes
+        ratio = f", {was / model:.1f}x smaller" if was > model else ""
+        float_size = f" (float {size(was)}{ratio})" if was else ""
+        yield f"{target.artifact}  {size(target.bytes)}: model {size(model)}{float_size}"
     if target.sha256:
         yield f"sha256 {target.sha256}"
     if target.scheme:

@@ -119,7 +119,8 @@ def _check(reference: str, path: Path, *, function: bool) -> None:
             else f"give {_KINDS} that is there, or a function as `data.py:function`",
         )
     if not path.is_file():
-        beside = {p.name for p in path.parent.glob(f"*{path.suffix}")}
+        alike = path.parent.glob(f"*{path.suffix}")
+        beside = {p.name for p in alike if p.is_dir() is not bool(path.suffix)}
         raise UsageError(
             "E270",
             f"there is no {'file' if path.suffix else 'folder'} {path.name}",

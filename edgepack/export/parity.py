@@ -49,8 +49,8 @@ def _first(model: Model, exported: Exported, feed: Tensors, runner: Runner) -> s
     """Say which module differs first; an explanation that fails must not hide what it explains."""
     try:
         found = first_module(model, exported, feed, runner, LIMIT)
-    except Exception:  # noqa: BLE001  hooks run the user's module once more
-        return ""
+    except Exception as problem:  # noqa: BLE001  hooks run the user's module once more
+        return f"which module it is could not be found: {problem}"
     return str(found) if found else ""
 
 

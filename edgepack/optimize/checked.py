@@ -1,12 +1,40 @@
-"""Runs a graph before and after a rewrite and says how far apart their answers stand."""
+"""Holds a rewritten graph against the original: it is kept only where the answers agree."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from edgepack.optimize import match
+from edgepack.types import Frozen
 
 if TYPE_CHECKING:
     from edgepack.base import Context
     from edgepack.graph import Graph
+
+
+class Rewritten(Frozen):
+    """Nodes that were rewritten, and those that stay, with the reason."""
+
+    applied: tuple[str, ...]
+    refused: dict[str, str]
+
+
+def settled(
+    before: Graph,
+    after: Graph,
+    applied: Iterable[str],
+    refused: Mapping[str, str],
+    context: Context,
+) -> Graph:
+    """Record which nodes were rewritten, and return the rewritten graph if it may stand."""
+    names, reasons = tuple(applied), dict(refused)
+    if names:
+        match.drop_unused(after.model.graph)
+        if why := objection(before, after, context):
+            names, reasons = (), {**reasons, **dict.fromkeys(names, why)}
+    context.events.decision(Rewritten(applied=names, refused=reasons))
+    return after if names else before
 
 
 def difference(before: Graph, after: Graph, context: Context) -> tuple[int, float | None]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
 from edgepack.optimize import match
-from edgepack.optimize.checked import objection
-from edgepack.types import Frozen
+from edgepack.optimize.spelled import Spelling, contract
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -22,13 +21,7 @@ if TYPE_CHECKING:
     from edgepack.graph import Graph
 
 SINCE = 20
-
-
-class Rewritten(Frozen):
-    """Error functions and tangents that became GELUs, and those that stay with the reason."""
-
-    applied: tuple[str, ...]
-    refused: dict[str, str]
+ROOTS = frozenset({"Erf", "Tanh"})
 
 
 class Gelu(GraphPass):
@@ -42,32 +35,12 @@ class Gelu(GraphPass):
 
     def apply(self, graph: Graph, context: Context) -> Graph:
         """Return the graph with its spelled-out GELUs as one operator each."""
-        opset, ours = graph.model.opset_imports[""], graph.copy()
-        applied: list[str] = []
-        refused: dict[str, str] = {}
-        for node in list(ours.model.graph):
-            if node.op_type not in ("Erf", "Tanh") or node.domain:
-                continue
-            found = _found(node)
-            if isinstance(found, str):
-                refused[str(node.name)] = found
-            elif opset < SINCE:
-                refused[str(node.name)] = f"Gelu is of opset {SINCE}, and the graph of {opset}"
-            else:
-                applied.append(str(node.name))
-                x, last = found
-                how = "tanh" if node.op_type == "Tanh" else "none"
-                match.replace(last, "Gelu", [x], {"approximate": how})
-        if applied:
-            match.drop_unused(ours.model.graph)
-            if why := objection(graph, ours, context):
-                refused, applied = {**refused, **dict.fromkeys(applied, why)}, []
-        context.events.decision(Rewritten(applied=tuple(applied), refused=refused))
-        return ours if applied else graph
+        return contract(graph, context, "Gelu", SINCE, ROOTS, _found)
 
 
-def _found(node: ir.Node) -> tuple[ir.Value, ir.Node] | str:
-    """Return x and the last node of a GELU, or say why there is none."""
+def _found(node: ir.Node) -> Spelling | str:
+    """Return a GELU around an error function or a tangent, or say why there is none."""
+    how = {"approximate": "tanh" if node.op_type == "Tanh" else "none"}
     x = match.times(node.inputs[0], math.sqrt(0.5)) if node.op_type == "Erf" else _cubed(node)
     if x is None:
         return "its input is not the one of a GELU"
@@ -79,14 +52,14 @@ def _found(node: ir.Node) -> tuple[ir.Value, ir.Node] | str:
     if first is None or factor is None:
         return "the sum is not multiplied, or it is read by others"
     if match.times(factor, 0.5) is x:
-        return x, first
+        return Spelling((x,), first, how)
     last = match.only_reader(first.outputs[0], "Mul")
     second = match.other(last, first.outputs[0]) if last is not None else None
     if last is not None and (
         (factor is x and match.is_number(second, 0.5))
         or (second is x and match.is_number(factor, 0.5))
     ):
-        return x, last
+        return Spelling((x,), last, how)
     return "the sum is not multiplied by half of the input"
 
 

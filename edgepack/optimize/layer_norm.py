@@ -9,13 +9,11 @@ Source: Ba, Kiros and Hinton, Layer Normalization, arXiv:1607.06450.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
 from edgepack.optimize import match
-from edgepack.optimize.checked import objection
-from edgepack.types import Frozen
+from edgepack.optimize.spelled import Spelling, contract
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,23 +21,7 @@ if TYPE_CHECKING:
     from edgepack.graph import Graph
 
 SINCE = 17
-
-
-class Rewritten(Frozen):
-    """Roots that became layer norms, and those that stay with the reason."""
-
-    applied: tuple[str, ...]
-    refused: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A layer norm: its inputs (x, gamma and perhaps beta), and the last node that spells it."""
-
-    inputs: tuple[ir.Value, ...]
-    axis: int
-    epsilon: float
-    last: ir.Node
+ROOTS = frozenset({"Sqrt"})
 
 
 class LayerNorm(GraphPass):
@@ -53,31 +35,10 @@ class LayerNorm(GraphPass):
 
     def apply(self, graph: Graph, context: Context) -> Graph:
         """Return the graph with its spelled-out layer norms as one operator each."""
-        opset, ours = graph.model.opset_imports[""], graph.copy()
-        applied: list[str] = []
-        refused: dict[str, str] = {}
-        for node in list(ours.model.graph):
-            if node.op_type != "Sqrt" or node.domain:
-                continue
-            found = _found(node)
-            if isinstance(found, str):
-                refused[str(node.name)] = found
-            elif opset < SINCE:
-                why = f"LayerNormalization is of opset {SINCE}, and the graph of {opset}"
-                refused[str(node.name)] = why
-            else:
-                applied.append(str(node.name))
-                attributes = {"axis": found.axis, "epsilon": found.epsilon}
-                match.replace(found.last, "LayerNormalization", found.inputs, attributes)
-        if applied:
-            match.drop_unused(ours.model.graph)
-            if why := objection(graph, ours, context):
-                refused, applied = {**refused, **dict.fromkeys(applied, why)}, []
-        context.events.decision(Rewritten(applied=tuple(applied), refused=refused))
-        return ours if applied else graph
+        return contract(graph, context, "LayerNormalization", SINCE, ROOTS, _found)
 
 
-def _found(root: ir.Node) -> Norm | str:
+def _found(root: ir.Node) -> Spelling | str:
     """Return the layer norm that a root is part of, or say why there is none."""
     added = _epsilon(root.inputs[0])
     if added is None:
@@ -103,11 +64,12 @@ def _found(root: ir.Node) -> Norm | str:
     gamma = match.other(mul, divide.outputs[0]) if mul is not None else None
     if x is None or mul is None or gamma is None or not _fits(gamma, x, len(axes)):
         return "no constant of the normalised shape follows as a factor"
+    how = {"axis": axes[0], "epsilon": epsilon}
     shift = match.only_reader(mul.outputs[0], "Add")
     beta = match.other(shift, mul.outputs[0]) if shift is not None else None
     if shift is None or beta is None or not _fits(beta, x, len(axes), gamma):
-        return Norm((x, gamma), axes[0], epsilon, mul)
-    return Norm((x, gamma, beta), axes[0], epsilon, shift)
+        return Spelling((x, gamma), mul, how)
+    return Spelling((x, gamma, beta), shift, how)
 
 
 def _epsilon(value: ir.Value | None) -> tuple[ir.Value, float] | None:

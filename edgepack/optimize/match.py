@@ -19,13 +19,19 @@ def array(value: ir.Value | None) -> np.ndarray | None:
     return found
 
 
-def is_number(value: ir.Value | None, number: float) -> bool:
-    """Whether a value is a constant close to a number, which exporters round to float32."""
+def scalar(value: ir.Value | None) -> float | None:
+    """Return a constant of one number."""
     found = array(value)
     # An axis more than the activations have would change their shape, so rank 1 is the limit.
     if found is None or found.size != 1 or found.ndim > 1:
-        return False
-    return abs(float(found.reshape(-1)[0]) - number) <= 2e-6 * abs(number)
+        return None
+    return float(found.reshape(-1)[0])
+
+
+def is_number(value: ir.Value | None, number: float) -> bool:
+    """Whether a value is a constant close to a number, which exporters round to float32."""
+    found = scalar(value)
+    return found is not None and abs(found - number) <= 2e-6 * abs(number)
 
 
 def producer(value: ir.Value | None, operator: str) -> ir.Node | None:

@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
 from edgepack.optimize import match
-from edgepack.optimize.checked import objection
-from edgepack.types import Frozen
+from edgepack.optimize.checked import settled
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgepack.graph import Graph
-
-
-class Rewritten(Frozen):
-    """Clips that became hard sigmoids, and those that stay with the reason."""
-
-    applied: tuple[str, ...]
-    refused: dict[str, str]
 
 
 class HardSigmoid(GraphPass):
@@ -45,24 +37,18 @@ class HardSigmoid(GraphPass):
         reasons = {str(node.name): _refusal(node) for node in clips}
         applied = tuple(name for name, why in reasons.items() if not why)
         refused = {name: why for name, why in reasons.items() if why}
-        ours = graph
-        if applied:
-            ours = graph.copy()
-            for node in list(ours.model.graph):
-                if node.op_type == "Clip" and node.name in applied:
-                    _edit(node)
-            match.drop_unused(ours.model.graph)
-            if why := objection(graph, ours, context):
-                ours, refused, applied = graph, {**refused, **dict.fromkeys(applied, why)}, ()
-        context.events.decision(Rewritten(applied=applied, refused=refused))
-        return ours
+        ours = graph.copy() if applied else graph
+        for node in list(ours.model.graph):
+            if node.op_type == "Clip" and node.name in applied:
+                _edit(node)
+        return settled(graph, ours, applied, refused, context)
 
 
 def _refusal(clip: ir.Node) -> str:
     """Say why a clip stays; nothing where it is the middle of a hard sigmoid."""
-    if len(clip.inputs) != 3 or _scalar(clip.inputs[1]) != 0.0:
+    if len(clip.inputs) != 3 or match.scalar(clip.inputs[1]) != 0.0:
         return "it does not clip from 0 to a constant"
-    top = _scalar(clip.inputs[2])
+    top = match.scalar(clip.inputs[2])
     if top is None or top <= 0.0:
         return "it does not clip from 0 to a constant"
     if not _only_used(clip):
@@ -83,21 +69,11 @@ def _producer(clip: ir.Node) -> ir.Node | None:
     return value.producer() if value is not None else None
 
 
-def _scalar(value: ir.Value | None) -> float | None:
-    """Return a constant float32 scalar that is no input of the graph."""
-    tensor = value.const_value if value is not None and value.is_initializer() else None
-    if value is None or tensor is None or value.is_graph_input() or tensor.dtype.name != "FLOAT":
-        return None
-    array = tensor.numpy()
-    # An axis more than the activations have would change their shape, so rank 1 is the limit.
-    return float(array.reshape(-1)[0]) if array.size == 1 and array.ndim <= 1 else None
-
-
 def _split(node: ir.Node) -> tuple[ir.Value, float] | None:
     """Return the operands of a commutative node as value and constant."""
     a, b = node.inputs
-    for value, constant in ((a, _scalar(b)), (b, _scalar(a))):
-        if value is not None and constant is not None and _scalar(value) is None:
+    for value, constant in ((a, match.scalar(b)), (b, match.scalar(a))):
+        if value is not None and constant is not None and match.scalar(value) is None:
             return value, constant
     return None
 
@@ -120,7 +96,7 @@ def _scale(clip: ir.Node) -> ir.Node | None:
 def _factor(node: ir.Node) -> float:
     """Return what a node multiplies by; 0 where it does anything else."""
     if node.op_type == "Div":
-        return 1.0 / (_scalar(node.inputs[1]) or float("inf"))
+        return 1.0 / (match.scalar(node.inputs[1]) or float("inf"))
     found = _split(node) if node.op_type == "Mul" else None
     return found[1] if found is not None else 0.0
 
@@ -132,7 +108,7 @@ def _edit(clip: ir.Node) -> None:
     assert add is not None
     assert scale is not None
     assert graph is not None
-    found, top = _split(add), _scalar(clip.inputs[2])
+    found, top = _split(add), match.scalar(clip.inputs[2])
     assert found is not None
     assert top is not None
     x, offset = found
@@ -142,7 +118,7 @@ def _edit(clip: ir.Node) -> None:
     graph.remove(clip, safe=True)
     if _only_unused(add):
         graph.remove(add, safe=True)
-    value = next(v for v in scale.inputs if v is not None and _scalar(v) is None)
+    value = next(v for v in scale.inputs if v is not None and match.scalar(v) is None)
     result = scale.outputs[0]
     if result.is_graph_output():
         value.name, value.shape, value.type = result.name, result.shape, result.type

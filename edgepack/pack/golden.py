@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 256
 """Runs that are looked through for small shapes."""
-MOST, FREE, SHARE = 16 << 20, 1 << 18, 4
+MOST, FREE, SHARE = 16 << 20, 1 << 16, 4
 """Bytes of all golden files together: a quarter of the model's, yet `FREE` always and never over
 `MOST`. The first vector is kept even where it is larger."""
 

@@ -39,7 +39,8 @@ def explain_device(artifact: Artifact, channel: Channel, runner: Runner, events:
     """
     try:
         return str(first_on_device(artifact, channel, runner, events) or "")
-    except Exception:  # noqa: BLE001  the verdict that failed is the news, whatever fails here
+    except Exception as problem:  # noqa: BLE001  the verdict is the news, whatever fails here
+        events.note(f"which layer it is could not be found: {problem}")
         return ""
 
 

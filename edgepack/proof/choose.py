@@ -20,7 +20,7 @@ class Contender(Frozen):
         wrong: the gate on its answers that it fails.
         vetoed: what a clock said against it, where instructions cannot be counted.
         exceeds: the limit on size or work that it exceeds.
-        bytes: of its artifact.
+        bytes: of its model.
         instructions: of one inference; None where it was not counted.
     """
 

@@ -73,7 +73,8 @@ def explain_fidelity(
     try:
         feeds = [sample.inputs[0] for sample in islice(samples, SAMPLES)]
         return str(profile(baseline, graph, feeds, runner, events))
-    except Exception:  # noqa: BLE001  the gate that failed is the news, whatever fails here
+    except Exception as problem:  # noqa: BLE001  the gate is the news, whatever fails here
+        events.note(f"which layer it is could not be found: {problem}")
         return ""
 
 

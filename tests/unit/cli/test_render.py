@@ -15,6 +15,7 @@ def report(**device):
         "artifact": "dist/net-arm64.edgepack",
         "sha256": "ab" * 32,
         "bytes": 89_477,
+        "model_bytes": 73_512,
         "float_bytes": 971_944,
         "scheme": "w8a8-static",
         "steps": [{"pass": "prune", "seconds": 1.25, "after": {"parameters": 61594}}],
@@ -35,7 +36,7 @@ def written(given):
 
 def test_a_person_reads_sizes_scores_and_verdicts():
     text = written(report(instructions=384_487))
-    assert "89.5 kB (float 972 kB, 10.9x smaller)" in text
+    assert "89.5 kB: model 73.5 kB (float 972 kB, 13.2x smaller)" in text
     assert "accuracy 99.44 (before 99.17) on 360 samples" in text
     assert "bit-exact on 8 vectors; 384,487 instructions counted" in text
     assert text.rstrip().endswith("verdict: pass")

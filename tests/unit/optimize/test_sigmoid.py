@@ -6,7 +6,7 @@ from onnx import parser
 from edgepack.graph import Graph
 from edgepack.graph.agreement import agreement
 from edgepack.graph.runner import ChildRunner
-from edgepack.optimize import sigmoid
+from edgepack.optimize import checked
 from edgepack.optimize.sigmoid import HardSigmoid
 
 SIGMOID = "s = Add (x, three) c = Clip (s, zero, six) y = Div (c, six)"
@@ -59,7 +59,7 @@ def test_another_clip_stays_with_a_reason(body, why, context):
 
 
 def test_what_moves_the_answers_is_not_kept(context, monkeypatch):
-    monkeypatch.setattr(sigmoid, "objection", lambda before, after, context: "it moved")
+    monkeypatch.setattr(checked, "objection", lambda before, after, context: "it moved")
     given = graph(SIGMOID)
     assert HardSigmoid().apply(given, context) is given
     assert context.events.decisions[0].refused == {"Clip_1": "it moved"}
