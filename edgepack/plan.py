@@ -65,14 +65,17 @@ class Plan(Frozen):
     @property
     def baseline(self) -> tuple[StepRecord, ...]:
         """The steps that bring the model as it came in to a float graph, to compare with."""
-        steps = (step for step in self.steps if isinstance(step, StepRecord))
-        return tuple(step for step in steps if step.name in {"export", *TIDY})
+        return tuple(step for step in self.settled if step.name in {"export", *TIDY})
 
     @property
-    def choice(self) -> int | None:
-        """Place of the step that is a choice."""
-        places = (i for i, step in enumerate(self.steps) if isinstance(step, Choice))
-        return next(places, None)
+    def choice(self) -> Choice | None:
+        """The step that is a choice."""
+        return next((step for step in self.steps if isinstance(step, Choice)), None)
+
+    @property
+    def settled(self) -> tuple[StepRecord, ...]:
+        """The steps that are no choice."""
+        return tuple(step for step in self.steps if isinstance(step, StepRecord))
 
     def with_way(self, way: StepRecord) -> tuple[StepRecord, ...]:
         """Return the steps with the choice made."""

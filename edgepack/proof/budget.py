@@ -71,8 +71,7 @@ def judge(limits: Limits, found: Measurements) -> tuple[Gate, ...]:
     """
     return (
         *judge_answers(limits, found),
-        *_size(limits, found),
-        *_instructions(limits, found),
+        *judge_budget(limits, found),
         *_slowdown(limits, found),
         *_devices(found),
     )
@@ -140,6 +139,12 @@ def _flips(most: float, flips: int, samples: int, told: str) -> Gate:
     """As many samples may change their class as would cost `max_drop` if all became wrong."""
     limit = math.floor(samples * most / 100 + ROUNDING)
     return _at_most("label_flips", flips, limit, f"of {samples} samples{told}")
+
+
+def judge_budget(limits: Limits, found: Measurements) -> Iterator[Gate]:
+    """Hold size and work against the limits: rule 5."""
+    yield from _size(limits, found)
+    yield from _instructions(limits, found)
 
 
 def _size(limits: Limits, found: Measurements) -> Iterator[Gate]:
