@@ -25,8 +25,8 @@ def noisy():
     model.graph.initializer.append(numpy_helper.from_array(same[None], "other"))
     model.graph.value_info.append(helper.make_tensor_value_info("a", 1, [9, 9]))
     model.graph.node[0].name = model.graph.node[1].name = "again"
-    model.graph.node[0].doc_string = model.doc_string = "/home/someone/model.py, line 3"
-    model.graph.node[1].metadata_props.add(key="stack_trace", value="/home/someone")
+    model.graph.node[0].doc_string = model.doc_string = "somewhere/model.py, line 3"
+    model.graph.node[1].metadata_props.add(key="stack_trace", value="somewhere/model.py")
     model.producer_name, model.producer_version = "pytorch", "2.13.0+cpu"
     return Graph.from_proto(model)
 
@@ -35,7 +35,7 @@ def test_noise_goes_and_names_become_stable(noisy, context):
     before = noisy.digest
     proto = Sanitise().apply(noisy, context).proto()
     assert noisy.digest == before
-    assert b"/home" not in proto.SerializeToString()
+    assert b"somewhere" not in proto.SerializeToString()
     assert b"pytorch" not in proto.SerializeToString()
     assert not proto.graph.value_info
     names = [n.name for n in proto.graph.node]
