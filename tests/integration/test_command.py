@@ -77,7 +77,9 @@ def test_the_verbs_on_an_artifact(tmp_path, onnx_file):
     assert edgepack("unpack", artifact, cwd=tmp_path).stdout == "net-x86\n"
     assert (tmp_path / "net-x86/model.onnx").is_file()
     assert edgepack("unpack", artifact, cwd=tmp_path).returncode == 6
-    benched = edgepack("bench", artifact, "--rounds", "5", "--format", "json", cwd=tmp_path)
+    benched = edgepack(
+        "bench", artifact, "--on", "local", "--rounds", "5", "--format", "json", cwd=tmp_path
+    )
     device = json.loads(benched.stdout)["targets"][0]["devices"][0]
     assert device["kind"] == "measured"
     assert device["latency_ms"]["p50"] > 0
