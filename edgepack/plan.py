@@ -133,6 +133,11 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
     )
 
 
+def models_of(step: StepRecord) -> tuple[str, ...]:
+    """Return the references of other models that a step takes."""
+    return load_pass(step.name).model_validate(step.options).models()
+
+
 _Written = tuple[str, Mapping[str, Any], str]
 """A pass, its options, and its path in the recipe; no path where it comes by itself."""
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,70 @@ class Cut(Frozen):
     indices: tuple[int, ...]
 
 
-Edit: TypeAlias = Cut
+class Drop(Frozen):
+    """Removal of entries of one list of layers; those that stay move up."""
+
+    kind: Literal["drop"] = "drop"
+    module: str
+    indices: tuple[int, ...]
+
+
+class Heads(Frozen):
+    """Removal of attention heads of one attention module.
+
+    Attributes:
+        indices: the key/value heads that go, each with all query heads that read it.
+    """
+
+    kind: Literal["heads"] = "heads"
+    module: str
+    indices: tuple[int, ...]
+
+
+class Replace(Frozen):
+    """A block of another structure in the place of a module; see `model.blocks`.
+
+    Attributes:
+        by: the block.
+        rank: inner width, for blocks that have one.
+    """
+
+    kind: Literal["replace"] = "replace"
+    module: str
+    by: Literal["low-rank", "factorised-embedding", "depthwise-separable", "relu", "hard-swish"]
+    rank: int = 0
+
+
+class Tie(Frozen):
+    """One module that serves in the place of another as well."""
+
+    kind: Literal["tie"] = "tie"
+    module: str
+    to: str
+
+
+class Config(Frozen):
+    """A transformers model made anew from its configuration with other values.
+
+    Attributes:
+        module: where in the model it hangs; an empty string for the model itself.
+    """
+
+    kind: Literal["config"] = "config"
+    module: str
+    values: dict[str, int | float | str | bool]
+
+
+class Student(Frozen):
+    """Another source's model in the place of the whole; always the first of a model's edits."""
+
+    kind: Literal["student"] = "student"
+    source: str
+
+
+Edit: TypeAlias = Annotated[
+    Cut | Drop | Heads | Replace | Tie | Config | Student, Field(discriminator="kind")
+]
 """The closed union of structural edits that a cached model replays."""
 
 

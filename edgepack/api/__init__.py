@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.errors import UsageError
-from edgepack.plan import Plan, make_plan
+from edgepack.plan import Plan, make_plan, models_of
 from edgepack.report import Report
 from edgepack.source.reference import open_source
 from edgepack.spec.recipe import Recipe
@@ -41,6 +41,8 @@ class Work:
     source: Source
     targets: Mapping[str, Target]
     plans: tuple[Plan, ...]
+    models: Mapping[str, Source] = field(default_factory=dict)
+    """Other models that steps name, by their references."""
 
 
 def prepare(request: Request) -> Work:
@@ -72,7 +74,12 @@ def prepare(request: Request) -> Work:
             fix='add `evaluation = "..."` under [data], or `--data`',
         )
     plans = tuple(make_plan(recipe, name, target, source) for name, target in targets.items())
-    return Work(recipe, source, targets, plans)
+    named = {ref for plan in plans for step in plan.settled for ref in models_of(step)}
+    models = {
+        ref: open_source(ref, recipe.folder, task=recipe.model.task, seed=recipe.seed)
+        for ref in sorted(named)
+    }
+    return Work(recipe, source, targets, plans, models)
 
 
 def _unfounded(recipe: Recipe, source: Source) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from edgepack.report import Step
 from edgepack.types import Samples, Split, digest_of, file_digest
 
 if TYPE_CHECKING:
+    from edgepack.graph import Graph
+    from edgepack.model import Model
     from edgepack.source import Source
 
     Value = Any  # Model | Graph | Artifact; naming them here would load torch
@@ -89,6 +91,8 @@ class Chain:
     events: Events
     cache: Cache
     facts: Mapping[str, Any]
+    models: Mapping[str, Source] = field(default_factory=dict)
+    """Other models that steps name, by their references."""
     made: dict[str, Step] = field(default_factory=dict)
     """Steps that this command applied, by key: what shares them takes them, not the cache."""
 
@@ -105,7 +109,10 @@ class Chain:
         # What an artifact records of its history is a part of it.
         history = [r.model_dump() for r in lineage] if cls.gives == "artifact" else []
         facts = dict(self.facts) if cls.gives == "artifact" else {}
-        key = digest_of("step", versions(), node.key, record, read, self.seed, history, facts)
+        named = {reference: self.models[reference].digest for reference in one.models()}
+        key = digest_of(
+            "step", versions(), node.key, record, read, named, self.seed, history, facts
+        )
         return self._node(
             key,
             cls.gives,
@@ -122,8 +129,11 @@ class Chain:
         return nodes
 
     @contextmanager
-    def context(self, events: Events) -> Iterator[Context]:
-        """Yield the context of one step, with a work folder that lasts as long as the step."""
+    def context(self, events: Events, key: str = "") -> Iterator[Context]:
+        """Yield the context of one step, with a work folder that lasts as long as the step.
+
+        With the step's key it has a folder for checkpoints, too.
+        """
         with tempfile.TemporaryDirectory(prefix="edgepack-") as work:
             yield Context(
                 work=Path(work),
@@ -133,7 +143,18 @@ class Chain:
                 events=events,
                 assets=self.source.assets,
                 facts=self.facts,
+                original=self._original if self.source.gives == "model" else None,
+                models={name: partial(self._model, name) for name in self.models},
+                resume=self.cache.root / "unfinished" / key if key else None,
             )
+
+    def _original(self) -> Model:
+        model: Model = self.start().load()
+        return model
+
+    def _model(self, reference: str) -> Model:
+        with self.context(self.events) as context:
+            return self._as_model(self.models[reference].load(context))
 
     def _node(
         self,
@@ -155,7 +176,7 @@ class Chain:
         recorder = Recorder(self.events)
         self.events.progress(name, 0, 1)
         began = time.monotonic()
-        with self.context(recorder) as context:
+        with self.context(recorder, key) as context:
             with maybe_torch(), redirect_stdout(sys.stderr):  # stdout is for the result alone
                 value = make(context)
             facts = value.facts()
@@ -174,6 +195,8 @@ class Chain:
                 _save(kind, value, stage)
                 told = {"step": step.model_dump(mode="json", by_alias=True), "facts": facts}
                 (stage / "step.json").write_text(json.dumps(told))
+            if context.resume is not None:
+                shutil.rmtree(context.resume, ignore_errors=True)
         self.made[key] = step
         self.events.progress(name, 1, 1)
         if kind == "artifact":
@@ -193,13 +216,18 @@ class Chain:
             return Graph.load(entry)
         from edgepack.model import Model
 
-        def fresh() -> Model:
-            module = self.source.fresh(context)
-            assert isinstance(module, Model)
-            return module
+        def fresh(reference: str) -> Model:
+            source = self.models[reference] if reference else self.source
+            return self._as_model(source.fresh(context))
 
         with self.context(self.events) as context:
             return Model.load(entry, fresh)
+
+    def _as_model(self, value: Model | Graph) -> Model:
+        from edgepack.model import Model
+
+        assert isinstance(value, Model)
+        return value
 
 
 @contextmanager

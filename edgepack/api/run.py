@@ -83,7 +83,7 @@ def execute(
         "source": work.source.digest,
         "data": {split: samples.digest for split, samples in data.items()},
     }
-    chain = Chain(work.source, work.recipe.seed, data, runner, events, cache, facts)
+    chain = Chain(work.source, work.recipe.seed, data, runner, events, cache, facts, work.models)
     warnings = _warnings(work, data, cache, events)
     lock = Lock((work.recipe.folder if work.recipe.path else out) / LOCK)
     build = _Build(work, chain, Prover(cache, events, offline), lock, out, tuple(on), force)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,24 +45,30 @@ def save(model: Model, folder: Path) -> None:
     (folder / "model.json").write_text(card.model_dump_json())
 
 
-def load(folder: Path, fresh: Model) -> Model:
+def load(folder: Path, source: Callable[[str], Model]) -> Model:
     """Replay the saved edits on a fresh model and fill in the saved weights.
+
+    Args:
+        folder: where `save` wrote.
+        source: gives the fresh model; asked with a student's reference where the first edit is one.
 
     Raises:
         ModelError: E430 naming the first difference.
     """
     card = _Card.model_validate_json((folder / "model.json").read_bytes())
+    student = card.edits[0] if card.edits and card.edits[0].kind == "student" else None
+    fresh = source(student.source if student else "")
     if fresh.inputs != card.inputs:
         now, then = "; ".join(map(str, fresh.inputs)), "; ".join(map(str, card.inputs))
         raise _changed(f"it takes {now}, and took {then}")
-    model = replay(fresh.copy(), card.edits)
+    model = replay(fresh.copy(), card.edits[1:] if student else card.edits)
     weights = load_file(folder / "weights.safetensors")
     weights.update({name: weights[other] for name, other in card.tied.items()})
     if difference := _first_difference(weights, model.module.state_dict()):
         raise _changed(difference)
     model.module.load_state_dict(weights)
     model.module.eval()
-    return replace(model, outputs=card.outputs)
+    return replace(model, outputs=card.outputs, edits=card.edits)
 
 
 def _first_difference(saved: Mapping[str, torch.Tensor], fresh: Mapping[str, torch.Tensor]) -> str:

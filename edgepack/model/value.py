@@ -27,7 +27,7 @@ class Model:
         inputs: what it takes; dynamic axes bear names.
         outputs: what it gives.
         example: inputs by name on which it runs, as small as they may be.
-        edits: what was cut from the module that the source gave, in order.
+        edits: what was changed in the structure of the module that the source gave, in order.
     """
 
     module: torch.nn.Module
@@ -120,16 +120,17 @@ class Model:
         save(self, folder)
 
     @classmethod
-    def load(cls, folder: Path, fresh: Callable[[], Model]) -> Model:
+    def load(cls, folder: Path, fresh: Callable[[str], Model]) -> Model:
         """Read what `save` wrote: replay the edits on a fresh model and fill in the weights.
 
         Args:
             folder: where `save` wrote.
-            fresh: gives the model as its source does, with any weights.
+            fresh: gives a model as its source does, with any weights; asked with the reference of a
+                student, or with nothing for the model that came in.
 
         Raises:
             ModelError: E430 when the fresh model has other names or shapes than the saved one.
         """
         from edgepack.model.saved import load
 
-        return load(folder, fresh())
+        return load(folder, fresh)

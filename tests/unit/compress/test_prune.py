@@ -66,7 +66,7 @@ def test_replay_equals_the_pruned_model_to_the_bit(digits, context):
 def test_a_pruned_model_is_saved_and_loaded(digits, context, source, tmp_path):
     pruned = Prune(ratio=0.5).apply(digits, context)
     pruned.save(tmp_path)
-    assert Model.load(tmp_path, lambda: source.fresh(context)).digest == pruned.digest
+    assert Model.load(tmp_path, lambda _: source.fresh(context)).digest == pruned.digest
 
 
 def test_layers_named_under_keep_are_spared(digits, context, events):

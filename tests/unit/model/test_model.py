@@ -131,7 +131,7 @@ def test_facts_count_multiply_adds():
 def test_a_saved_model_comes_back_to_the_bit(tmp_path):
     model = replay(convnet(), (CUT, Cut(module="0", side="out", indices=(1,))))
     model.save(tmp_path)
-    back = Model.load(tmp_path, lambda: convnet(seed=1))
+    back = Model.load(tmp_path, lambda _: convnet(seed=1))
     feed = model.sized({"batch": 3})
     assert back.digest == model.digest
     assert back.edits == model.edits
@@ -142,7 +142,7 @@ def test_tied_weights_are_saved_once_and_stay_tied(tmp_path):
     model = tied()
     model.save(tmp_path)
     assert (tmp_path / "weights.safetensors").stat().st_size < 2 * 4 * 11 * 8
-    back = Model.load(tmp_path, tied)
+    back = Model.load(tmp_path, lambda _: tied())
     assert back.digest == model.digest
     assert back.module.head.weight is back.module.embed.weight
     assert back.facts()["parameters"] == 88
@@ -166,10 +166,10 @@ def test_nothing_saved_is_code(tmp_path):
 def test_a_source_that_changed_is_refused_by_name(tmp_path, fresh, why):
     convnet().save(tmp_path)
     if why is None:  # nothing without weights can be seen
-        Model.load(tmp_path, fresh)
+        Model.load(tmp_path, lambda _: fresh())
         return
     with pytest.raises(ModelError) as caught:
-        Model.load(tmp_path, fresh)
+        Model.load(tmp_path, lambda _: fresh())
     assert caught.value.code == "E430"
     assert why in caught.value.why
 

@@ -140,7 +140,7 @@ def test_only_the_neurons_between_layers_are_pruned(tmp_path, context):
     ]
     assert pruned.outputs == model.outputs
     pruned.save(context.work)
-    assert Model.load(context.work, lambda: source.fresh(context)).digest == pruned.digest
+    assert Model.load(context.work, lambda _: source.fresh(context)).digest == pruned.digest
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])

@@ -1,0 +1,50 @@
+"""What a model is trained for, told from its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch.nn import functional
+
+from edgepack.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgepack.compress.batches import Batches
+
+
+def loss(given: torch.Tensor, data: Batches, places: Sequence[int]) -> torch.Tensor:
+    """Return the mean loss of a model's first output for the samples at some places.
+
+    Classes mean cross-entropy, values mean square error. Without labels, an output of scores for
+    each token [batch, sequence, vocabulary] is held against the token that follows; padding, as the
+    mask says, does not count.
+
+    Raises:
+        UsageError: E264 when there is nothing to train for.
+    """
+    if data.labels is not None:
+        wanted = data.answers(places)
+        if wanted.is_floating_point():
+            return functional.mse_loss(given.reshape(wanted.shape), wanted)
+        return functional.cross_entropy(given, wanted)
+    if given.dim() != 3 or "input_ids" not in data.names:
+        raise UsageError(
+            "E264",
+            "the training data cannot be trained on",
+            where="train",
+            why="it has no labels, and the model does not score the next token",
+            fix="give every sample a label",
+        )
+    inputs = dict(zip(data.names, data.inputs(places), strict=True))
+    following = inputs["input_ids"][:, 1:].clone()
+    if "attention_mask" in inputs:
+        following[inputs["attention_mask"][:, 1:] == 0] = -100
+    return functional.cross_entropy(given[:, :-1].flatten(0, 1), following.flatten())
+
+
+def first(given: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the output that is trained: the first of several."""
+    return given[0] if isinstance(given, tuple | list) else given
