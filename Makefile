@@ -16,10 +16,10 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-full check format bench clean
+.PHONY: help demo test test-full check format bench bench-compress clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)-torch $(STAMP)-system ## Set up, then build digits and prove it on an emulated Cortex-A72
 	$(BIN)/edgepack demo
@@ -43,6 +43,9 @@ format: $(STAMP)-dev ## Format and fix what can be fixed by a tool
 
 bench: $(STAMP)-dev ## Measure builds beside a plain script
 	$(BIN)/python benchmarks/bench_build.py
+
+bench-compress: $(STAMP)-dev ## Hold every compression technique against its bar, five seeds each
+	$(BIN)/python benchmarks/bench_compress.py
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
