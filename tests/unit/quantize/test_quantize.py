@@ -176,7 +176,9 @@ def test_a_scale_a_channel_forbids_lopsided_weights():
 
 
 @pytest.mark.parametrize(
-    ("operators", "left"), [(("Conv",), {"head"}), (("Gemm",), {"first", "depthwise"})], ids=str
+    ("operators", "left"),
+    [(("Conv",), {"head"}), (("Gemm",), {"first", "depthwise"})],
+    ids=["Conv", "Gemm"],
 )
 def test_a_scheme_confined_to_operators_leaves_the_others_float(tmp_path, operators, left):
     scene, data = context(tmp_path, pictures()), pictures()
