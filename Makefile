@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-full check format bench bench-compress clean
+.PHONY: help demo test test-full check format bench bench-compress bench-mnist bench-smollm2 bench-sparse clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,15 @@ bench: $(STAMP)-dev ## Measure builds beside a plain script
 
 bench-compress: $(STAMP)-dev ## Hold every compression technique against its bar, five seeds each
 	$(BIN)/python benchmarks/bench_compress.py
+
+bench-mnist: $(STAMP)-dev ## Prune half the work of a MobileNetV2 on MNIST, recover, and hold it against the bars
+	$(BIN)/python benchmarks/bench_mnist.py
+
+bench-smollm2: $(STAMP)-dev ## Drop a fifth of SmolLM2's layers, recover, export, and hold it against the bars
+	$(BIN)/python benchmarks/bench_smollm2.py
+
+bench-sparse: $(STAMP)-dev ## Hold MiniLM with 30 and 40 % of its weights zeroed against the whole one
+	$(BIN)/python benchmarks/bench_sparse_minilm.py
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis

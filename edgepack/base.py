@@ -57,6 +57,9 @@ class Events(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """Say that `done` of `total` units of `what` are done."""
 
+    def figures(self, what: str, values: Mapping[str, float]) -> None:
+        """Say where `what` stands, such as a training's loss; it is not kept."""
+
     def note(self, text: str) -> None:
         """Say one sentence that a user should read, such as why something was left out."""
 
@@ -68,6 +71,9 @@ class Silent:
     """Events that nobody watches."""
 
     def progress(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def figures(self, what: str, values: Mapping[str, float]) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:

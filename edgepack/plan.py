@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from edgepack.base import Kind, Pass, StepRecord
+from edgepack.compress.order import require_sense
 from edgepack.errors import UsageError, did_you_mean
 from edgepack.registry import load_pass
 from edgepack.types import Frozen, digest_of
@@ -68,6 +69,11 @@ class Plan(Frozen):
         return tuple(step for step in self.settled if step.name in {"export", *TIDY})
 
     @property
+    def training(self) -> tuple[StepRecord, ...]:
+        """The steps on the torch model, which several processes may walk through together."""
+        return tuple(step for step in self.settled if load_pass(step.name).gives == "model")
+
+    @property
     def choice(self) -> Choice | None:
         """The step that is a choice."""
         return next((step for step in self.steps if isinstance(step, Choice)), None)
@@ -90,7 +96,8 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
     and `pack` at the end. What a pass takes from the target is filled in.
 
     Raises:
-        UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data.
+        UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data, E254
+            to E256 for steps that make no sense in their order.
     """
     written = [(s.name, s.options, f"steps.{index}") for index, s in enumerate(recipe.steps)]
     classes = [load_pass(word, recipe.where(f"{place}.pass")) for word, _, place in written]
@@ -121,6 +128,10 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         ways = tuple(_record(way) for way in filled.ways())
         asked = ways[0] == _record(filled)
         resolved.append(ways[0] if len(ways) == 1 else Choice(ways=ways, asked=asked))
+    require_sense(
+        [step if isinstance(step, StepRecord) else step.ways[0] for step in resolved],
+        lambda index: recipe.where(f"{steps[index][2]}.pass"),
+    )
     if sum(isinstance(step, Choice) for step in resolved) > 1:
         raise UsageError(
             "E230",

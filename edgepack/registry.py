@@ -10,18 +10,28 @@ from edgepack.base import Pass
 from edgepack.errors import UsageError, did_you_mean
 
 PASSES: dict[str, str] = {
+    "distil": "edgepack.compress.distil:Distil",
     "export": "edgepack.export.export:Export",
     "finetune": "edgepack.compress.finetune:Finetune",
     "fuse-batch-norm": "edgepack.optimize.affine:FuseBatchNorm",
     "gelu": "edgepack.optimize.gelu:Gelu",
     "hard-sigmoid": "edgepack.optimize.sigmoid:HardSigmoid",
+    "layer-drop": "edgepack.compress.layer_drop:LayerDrop",
     "layer-norm": "edgepack.optimize.layer_norm:LayerNorm",
+    "low-rank": "edgepack.compress.low_rank:LowRank",
     "mean-to-pool": "edgepack.optimize.pool:MeanToPool",
     "pack": "edgepack.pack.pack:Pack",
     "prune": "edgepack.compress.prune:Prune",
+    "prune-heads": "edgepack.compress.heads:PruneHeads",
+    "prune-layers": "edgepack.compress.depth:PruneLayers",
+    "prune-weights": "edgepack.compress.weights:PruneWeights",
     "quantize": "edgepack.quantize.quantize:Quantize",
+    "recalibrate": "edgepack.compress.recalibrate:Recalibrate",
+    "replace": "edgepack.compress.replace:ReplaceBlocks",
     "sanitise": "edgepack.optimize.sanitise:Sanitise",
+    "share": "edgepack.compress.share:Share",
     "simplify": "edgepack.optimize.simplify:Simplify",
+    "sparsify": "edgepack.compress.sparsify:Sparsify",
 }
 
 

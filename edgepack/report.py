@@ -16,19 +16,6 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 1, "unverified": 3, "invalid": 
 """Exit status of each verdict."""
 
 
-class Step(Frozen):
-    """One pass that was applied, or taken from the cache."""
-
-    name: str = Field(alias="pass")
-    options: dict[str, Any] = {}
-    seconds: float
-    cached: bool = False
-    decision: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-
-
 class Candidate(Frozen):
     """One way that was considered, and why it was or was not taken.
 
@@ -138,6 +125,60 @@ class Metric(Frozen):
             lower_is_better=self.lower_is_better,
             relative=self.relative,
         )
+
+
+class Footprint(Frozen):
+    """What a model weighs and works; None is not known.
+
+    Attributes:
+        parameters: of the torch model.
+        multiply_adds: of one inference on the torch model's example.
+        bytes: of its ONNX file.
+        instructions: counted for one inference, on the target's emulated processor.
+    """
+
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    bytes: int | None = None
+    instructions: int | None = None
+
+
+class Effect(Frozen):
+    """What one step did, measured on the ONNX model exported right after it.
+
+    Attributes:
+        before: as the last step left it that could be measured; the model as it came in at first.
+        after: as this step left it.
+        metric: before and after this step, on the same samples.
+        not_counted: why there are no instructions.
+        why: what kept the step from being measured.
+        notes: what the figures say of whether the step was worth it.
+    """
+
+    before: Footprint
+    after: Footprint
+    metric: Metric | None = None
+    not_counted: str = ""
+    why: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Step(Frozen):
+    """One pass that was applied, or taken from the cache.
+
+    Attributes:
+        effect: what it did to size, work and metric; None where that is not asked of it.
+    """
+
+    name: str = Field(alias="pass")
+    options: dict[str, Any] = {}
+    seconds: float
+    cached: bool = False
+    decision: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    effect: Effect | None = None
 
 
 class TargetReport(Frozen):

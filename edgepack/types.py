@@ -65,6 +65,21 @@ class Drop(Frozen):
     indices: tuple[int, ...]
 
 
+class Insert(Frozen):
+    """Growth that leaves the answers as they are: new parts give nothing until they are trained.
+
+    Attributes:
+        module: a block that gets more neurons, or a list of layers that gets more layers.
+        neurons: how many neurons more.
+        layers: after which layers of the list a copy that gives nothing is put.
+    """
+
+    kind: Literal["insert"] = "insert"
+    module: str
+    neurons: int = 0
+    layers: tuple[int, ...] = ()
+
+
 class Heads(Frozen):
     """Removal of attention heads of one attention module.
 
@@ -119,7 +134,7 @@ class Student(Frozen):
 
 
 Edit: TypeAlias = Annotated[
-    Cut | Drop | Heads | Replace | Tie | Config | Student, Field(discriminator="kind")
+    Cut | Drop | Insert | Heads | Replace | Tie | Config | Student, Field(discriminator="kind")
 ]
 """The closed union of structural edits that a cached model replays."""
 

@@ -110,7 +110,7 @@ class Network(torch.nn.Module):
             num_channels=1,
             hidden_size=64,
             num_hidden_layers=4,
-            num_attention_heads=4,
+            num_attention_heads=8,
             intermediate_size=128,
             hidden_dropout_prob=0.1,
             num_labels=10,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from edgepack.api.crew import Crew
 from edgepack.base import Context, Events, Kind, Runner, StepRecord
 from edgepack.cache import Cache
 from edgepack.errors import HostError
@@ -69,6 +70,10 @@ class Recorder:
         """Pass progress on."""
         self.events.progress(what, done, total)
 
+    def figures(self, what: str, values: Mapping[str, float]) -> None:
+        """Pass figures on."""
+        self.events.figures(what, values)
+
     def note(self, text: str) -> None:
         """Keep a note and pass it on."""
         self.notes.append(text)
@@ -93,6 +98,8 @@ class Chain:
     facts: Mapping[str, Any]
     models: Mapping[str, Source] = field(default_factory=dict)
     """Other models that steps name, by their references."""
+    crew: Crew | None = None
+    """The processes that walk through these steps side by side, where there are several."""
     made: dict[str, Step] = field(default_factory=dict)
     """Steps that this command applied, by key: what shares them takes them, not the cache."""
 
@@ -166,7 +173,7 @@ class Chain:
     ) -> Node:
         name = record.name if record else "load"
         options = record.options if record else {}
-        if entry := self.cache.get(key):
+        if entry := self._cached(key):
             try:
                 told = json.loads((entry / "step.json").read_bytes())
                 step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
@@ -191,12 +198,15 @@ class Chain:
                     "after": facts,
                 }
             )
-            with self.cache.put(key) as stage:
-                _save(kind, value, stage)
-                told = {"step": step.model_dump(mode="json", by_alias=True), "facts": facts}
-                (stage / "step.json").write_text(json.dumps(told))
-            if context.resume is not None:
-                shutil.rmtree(context.resume, ignore_errors=True)
+            if self.crew is None or self.crew.keeps:
+                with self.cache.put(key) as stage:
+                    _save(kind, value, stage)
+                    told = {"step": step.model_dump(mode="json", by_alias=True), "facts": facts}
+                    (stage / "step.json").write_text(json.dumps(told))
+                if context.resume is not None:
+                    shutil.rmtree(context.resume, ignore_errors=True)
+            if self.crew:
+                self.crew.wait()
         self.made[key] = step
         self.events.progress(name, 1, 1)
         if kind == "artifact":
@@ -204,6 +214,11 @@ class Chain:
             assert stored is not None
             value = self._load(kind, stored)
         return Node(key, kind, lambda: value, facts, step)
+
+    def _cached(self, key: str) -> Path | None:
+        """Return the entry of a key; with several processes only where each of them has it."""
+        entry = self.cache.get(key)
+        return entry if self.crew is None or self.crew.all(entry is not None) else None
 
     def _load(self, kind: Kind, entry: Path) -> Value:
         if kind == "artifact":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from edgepack.types import digest_of
 if TYPE_CHECKING:
     from edgepack.artifact import Artifact
     from edgepack.devices import Channel
+    from edgepack.spec.target import Target
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,16 @@ class Prover:
             offline=self.offline,
             announce=self.events.note,
         )
+
+
+def counting(target: Target) -> tuple[str, ...]:
+    """Name those of a target's channels that count instructions."""
+
+    def counts(on: str) -> bool:
+        with closing(open_channel(on, runtime=target.runtime.version)) as channel:
+            return channel.counts
+
+    return tuple(filter(counts, target.verify))
 
 
 def unreachable(on: str, problem: EdgepackError) -> Device:

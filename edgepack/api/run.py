@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepack import __version__, publish
 from edgepack.api.chain import Chain, Node, maybe_torch, versions
+from edgepack.api.contribute import Contributions
+from edgepack.api.crew import Crew
 from edgepack.api.inputs import open_splits
 from edgepack.api.lock import NAME as LOCK
 from edgepack.api.lock import Lock
@@ -84,6 +86,12 @@ def execute(
         "data": {split: samples.digest for split, samples in data.items()},
     }
     chain = Chain(work.source, work.recipe.seed, data, runner, events, cache, facts, work.models)
+    crew = Crew.of()
+    if crew.size > 1:
+        for plan in work.plans:
+            replace(chain, crew=crew).run(plan.training)
+        if crew.follows:
+            return _nothing(work)
     warnings = _warnings(work, data, cache, events)
     lock = Lock((work.recipe.folder if work.recipe.path else out) / LOCK)
     build = _Build(work, chain, Prover(cache, events, offline), lock, out, tuple(on), force)
@@ -101,6 +109,13 @@ def execute(
     with publish.file(out / "report.json") as stage:
         stage.write_text(report.to_json() + "\n")
     return report
+
+
+def _nothing(work: Work) -> Report:
+    """Return what a process reports that only trained along."""
+    return Report.model_validate(
+        {"edgepack": __version__, "name": work.plans[0].name, "verdict": "pass", "targets": ()}
+    )
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,7 @@ class _Build:
         nodes = self.chain.run(chosen.steps)
         graph, artifact = nodes[-2], nodes[-1].load()
         metric = scorer.score(graph)
+        contributions = Contributions(plan, target, self.chain, scorer, self.prover)
         devices = tuple(
             self.prover.prove(artifact, on, asked=bool(self.on)) for on in self.on or target.verify
         )
@@ -157,7 +173,7 @@ class _Build:
             model_bytes=artifact.model_size,
             float_bytes=baseline.facts["bytes"],
             scheme=artifact.manifest.scheme,
-            steps=tuple(node.step for node in nodes[1:] if node.step),
+            steps=contributions.steps(chosen, nodes),
             candidates=chosen.candidates,
             metric=metric,
             gates=gates,

@@ -36,12 +36,13 @@ class Scorer:
     def _before(self) -> Measured:
         return self._score(self.baseline)
 
-    def score(self, graph: Node) -> Metric:
-        """Score the model before and after on the evaluation data."""
+    def score(self, graph: Node, against: Node | None = None) -> Metric:
+        """Score a graph on the evaluation data, against another one or the model as it came in."""
         if self.metric is None or self.why:
             name = self.metric.name if self.metric else ""
             return Metric(name=name, before=None, after=None, why=self.why)
-        before, after = self._before, self._score(graph)
+        before = self._score(against) if against else self._before
+        after = self._score(graph)
         return Metric(
             name=self.metric.name,
             before=before.value,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgepack.api.chain import Chain
 from edgepack.api.lock import Lock
-from edgepack.api.prove import Prover, timed
+from edgepack.api.prove import Prover, counting, timed
 from edgepack.api.score import Scorer
 from edgepack.api.trial import Trial
 from edgepack.base import StepRecord
-from edgepack.devices.open import open_channel
 from edgepack.errors import HostError, MeasurementError, ModelError
 from edgepack.plan import Choice, Plan
 from edgepack.proof.budget import Limits, Measurements, judge_answers, judge_budget
@@ -152,7 +150,7 @@ class Trials:
             return trial
         assert trial.found is not None
         found = trial.found
-        for on in filter(self._counts, self.target.verify):
+        for on in counting(self.target):
             device = self.prover.count(trial.artifact, on)
             if device.verdict == "fail":
                 return replace(trial, failed=f"on {on}: {device.why}")
@@ -163,10 +161,6 @@ class Trials:
         over = [g for g in judge_budget(self.limits, found) if g.verdict == "fail"]
         exceeds = "; ".join(f"{g.name} {_short(g.value)} exceeds {g.limit:,}" for g in over)
         return replace(trial, exceeds=exceeds)
-
-    def _counts(self, on: str) -> bool:
-        with closing(open_channel(on, runtime=self.target.runtime.version)) as channel:
-            return channel.counts
 
     def _timed(self, trial: Trial, plain: Trial) -> Trial:
         """Let the clock of this machine veto what cannot be counted, where it is a target itself.

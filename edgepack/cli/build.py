@@ -48,9 +48,12 @@ def command(
     it the recipe edgepack.toml of this folder is built.
     """
     from edgepack.api import prepare
+    from edgepack.api.crew import Crew
     from edgepack.api.run import execute
 
     work = prepare(request)
+    follows = Crew.of().follows
+    quiet = quiet or follows
     with options.progress(quiet, verbose) as events:
         if not quiet:
             for plan in work.plans:
@@ -58,4 +61,6 @@ def command(
         report = execute(
             work, out=output, on=on, force=force, fresh=fresh, offline=offline, events=events
         )
+    if follows:
+        return 0
     return options.show(report, style, allow_unverified)

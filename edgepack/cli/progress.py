@@ -62,6 +62,16 @@ class Terminal:
             seconds = time.monotonic() - self._began.pop(what)
             self._console.print(f"{what} done in {seconds:.1f} s")
 
+    def figures(self, what: str, values: Mapping[str, float]) -> None:
+        """Write figures behind the bar of `what`, or as a line."""
+        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self._verbosity < 0:
+            return
+        if self._bars is not None and what in self._tasks:
+            self._bars.update(self._tasks[what], description=f"{what} ({told})")
+        else:
+            self._console.print(f"{what}: {told}", markup=False)
+
     def plan(self, plan: Plan) -> None:
         """Write the plan before it runs."""
         render.plan_text(plan, self._console)

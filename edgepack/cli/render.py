@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgepack.plan import Choice
-from edgepack.report import Device, Report, TargetReport
+from edgepack.report import Device, Effect, Footprint, Metric, Report, TargetReport
 from edgepack.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -32,10 +32,19 @@ def console(*, stderr: bool = False) -> Console:
 
 def size(count: int) -> str:
     """Write bytes with three digits and an SI unit."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return f"{count} B"
+    return _scaled(count, "B")
+
+
+def count(things: int) -> str:
+    """Write how many there are with three digits and an SI prefix."""
+    return _scaled(things, "").rstrip()
+
+
+def _scaled(value: int, unit: str) -> str:
+    for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}{unit}"
+    return f"{value} {unit}"
 
 
 def number(value: Any) -> str:
@@ -175,6 +184,60 @@ def _estimate(value: float, interval: tuple[float, float] | None, form: str) -> 
     return f"{value:{form}} [{low}, {high}]"
 
 
+def _effects(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
+    """Write what the steps did, a row for the model as it came in and one a step, and what it says.
+
+    Counts have three digits; the JSON has them all.
+    """
+    told = [(step.name, step.effect) for step in target.steps if step.effect]
+    if not told:
+        return
+    start = told[0][1]
+    metric = start.metric
+    points = _scored(metric, metric.before, metric.before_interval) if metric else "-"
+    rows = [["as it came in", *_weighed(start.before, start.before), points]]
+    for name, effect in told:
+        metric = effect.metric
+        points = _scored(metric, metric.after, metric.after_interval) if metric else "-"
+        rows.append([name, *_weighed(effect.before, effect.after), points])
+    named = next((effect.metric.name for _, effect in told if effect.metric), "") or "metric"
+    header = ["step", "parameters", "multiply-adds", "size", "instructions", named]
+    yield "effect of each step", header, rows
+    if said := [[name, note] for name, effect in told for note in _said(effect)]:
+        yield "what the effects say", ["step", "note"], said
+
+
+def _said(effect: Effect) -> Iterable[str]:
+    if effect.why:
+        yield f"not measured: {effect.why}"
+    elif effect.after.instructions is None and effect.not_counted:
+        yield f"instructions not counted: {effect.not_counted}"
+    yield from effect.notes
+
+
+def _scored(metric: Metric, value: float | None, interval: tuple[float, float] | None) -> str:
+    form = ".4g" if metric.relative else ".2f"
+    return "-" if value is None else _estimate(value, interval, form)
+
+
+def _weighed(before: Footprint, after: Footprint) -> list[str]:
+    """Write parameters, multiply-adds, size and instructions, each with its change."""
+    return [
+        _changed(before.parameters, after.parameters, count),
+        _changed(before.multiply_adds, after.multiply_adds, count),
+        _changed(before.bytes, after.bytes, size),
+        _changed(before.instructions, after.instructions, count),
+    ]
+
+
+def _changed(before: int | None, after: int | None, write: Callable[[int], str]) -> str:
+    if after is None:
+        return "-"
+    if not before or before == after:
+        return write(after)
+    return f"{write(after)} {100 * (after / before - 1):+.0f} %"
+
+
 def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
     if target.steps:
         rows = [
@@ -188,6 +251,7 @@ def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
             for step in target.steps
         ]
         yield "steps", ["pass", "time", "parameters", "bytes", "notes"], rows
+        yield from _effects(target)
     if target.candidates:
         scored = target.metric is not None and target.metric.after is not None
         rows = [

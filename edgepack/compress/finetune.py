@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from edgepack.base import Context, ModelPass
+from edgepack.compress.schedule import Training
 
 if TYPE_CHECKING:
     from edgepack.model import Model
 
 
-class Finetune(ModelPass):
+class Finetune(Training, ModelPass):
     """Train all weights on the training data, repeatably from the seed.
 
-    Whole numbers as labels are classes (cross-entropy); floats are values (mean square error).
+    Whole numbers as labels are classes (cross-entropy); floats are values (mean square error); a
+    decoder without labels learns the token that follows. With `distil` the model as it came in
+    teaches along: its answers, softened by `temperature`, weigh that much beside the labels.
     """
 
     name: ClassVar[str] = "finetune"
     needs = frozenset({"train"})
 
-    epochs: int = Field(4, ge=1, description="times that the training data is gone through")
-    learning_rate: float = Field(
-        1e-3, gt=0, description="at the first step; it falls to zero along half a cosine"
+    distil: float = Field(
+        0.0, ge=0, le=1, description="weight of the uncompressed model's answers beside the labels"
     )
-    batch_size: int = Field(64, ge=1, description="samples a step")
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="what makes the steps")
+    temperature: float = Field(4.0, gt=0, description="softens both answers before they are held")
+    keep_zeros: bool = Field(False, description="let weights that are zero stay so")
 
     def apply(self, model: Model, context: Context) -> Model:
         """Return the model after training.
@@ -34,10 +36,8 @@ class Finetune(ModelPass):
         Raises:
             UsageError: E264 to E266 when the training data does not fit the model.
             ModelError: E434 when the loss is no longer a number.
+            HostError: E325 when a log is asked for and tensorboard is missing.
         """
-        from edgepack.compress.train import train
-        from edgepack.model.fit import Schedule
+        from edgepack.compress.recover import recover
 
-        schedule = Schedule(self.epochs, self.learning_rate, self.batch_size, self.optimizer)
-        context.events.decision({"samples": len(context.data["train"])})
-        return train(model, context.data["train"], schedule, context)
+        return recover(model, self, context)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from edgepack.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from edgepack.compress.batches import Batches
+    from edgepack.model import Model
 
 
 def loss(given: torch.Tensor, data: Batches, places: Sequence[int]) -> torch.Tensor:
@@ -48,3 +48,31 @@ def loss(given: torch.Tensor, data: Batches, places: Sequence[int]) -> torch.Ten
 def first(given: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
     """Return the output that is trained: the first of several."""
     return given[0] if isinstance(given, tuple | list) else given
+
+
+def soft(given: torch.Tensor, wanted: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return how far softened answers stand from a teacher's, as a mean over the batch.
+
+    Scores [batch, ..., classes] are held by the divergence of their softened distributions, times
+    the temperature's square so that its gradient does not shrink with it: Hinton et al., Distilling
+    the Knowledge in a Neural Network (2015, arXiv 1503.02531).
+    """
+    ours = functional.log_softmax(given.flatten(0, -2) / temperature, -1)
+    theirs = functional.log_softmax(wanted.flatten(0, -2) / temperature, -1)
+    divergence = functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+def answers(model: Model, data: Batches, size: int) -> list[torch.Tensor]:
+    """Return a model's first output for each sample, computed once; padding cut off.
+
+    Args:
+        model: in evaluation mode.
+        data: the samples.
+        size: samples a batch.
+    """
+    found: list[torch.Tensor] = []
+    with torch.no_grad():
+        for inputs, _ in data.each(size):
+            found.extend(first(model.module(*inputs)).unbind(0))
+    return found

@@ -19,6 +19,7 @@ from edgepack.data.pictures import PictureRows
 from edgepack.data.rows import RUNS, TEXTS, Text, class_ids, row_of, texts_of
 from edgepack.data.text import TextRows
 from edgepack.data.tokens import Encoder, settings, tokenizer_digest
+from edgepack.data.windows import WindowRows
 from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.recipe import DataTable
 from edgepack.types import Frozen, Sample, Samples, TensorSpec, digest_of, file_digest
@@ -76,10 +77,8 @@ def open_data(
     feeds = Feeds(inputs, dict(state or {}), dict(table.constants), reference)
     if match:
         user = UserFunction(path, match["name"], reference)
-        return Dataset(
-            reference, lambda: user.digest, FunctionRows(user), feeds, tokenizer, classes
-        )
-    rows: Rows
+        rows: Rows = FunctionRows(user)
+        return _texts(reference, lambda: user.digest, rows, feeds, tokenizer, classes, table)
     if path.is_dir():
         found = Folder(path, reference)
         settings: Frozen | None = None
@@ -98,9 +97,26 @@ def open_data(
         if not _has_tokenizer(tokenizer):
             raise _no_tokenizer(reference)
         rows = TextRows(path, reference)
-    else:
-        rows = (NpzRows if path.suffix == ".npz" else NpyRows)(path, reference)
+        return _texts(reference, lambda: file_digest(path), rows, feeds, tokenizer, classes, table)
+    rows = (NpzRows if path.suffix == ".npz" else NpyRows)(path, reference)
     return Dataset(reference, lambda: file_digest(path), rows, feeds, tokenizer, classes)
+
+
+def _texts(
+    reference: str,
+    digest: Callable[[], str],
+    rows: Rows,
+    feeds: Feeds,
+    tokenizer: Path | None,
+    classes: bool,
+    table: DataTable,
+) -> Samples:
+    """Return texts as they are, or as windows of tokens where the recipe says so."""
+    window = table.text.window
+    if window is None or tokenizer is None:
+        return Dataset(reference, digest, rows, feeds, tokenizer, classes)
+    cut = WindowRows(rows, window, tokenizer, lambda: feeds.specs, reference)
+    return Dataset(reference, lambda: digest_of(digest(), window), cut, feeds, tokenizer, classes)
 
 
 def _check(reference: str, path: Path, *, function: bool) -> None:

@@ -36,18 +36,7 @@ class Encoder:
     """
 
     def __init__(self, folder: Path, inputs: Sequence[TensorSpec]) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as problem:  # the library raises nothing narrower
-            raise UsageError(
-                "E285",
-                "the tokenizer cannot be read",
-                where="tokenizer.json",
-                why=str(problem),
-                fix="save it again with `tokenizer.save_pretrained(folder)`",
-            ) from problem
+        self._tokenizer = open_tokenizer(folder)
         self._types = {spec.name: spec.dtype for spec in inputs}
         config = settings(folder, "tokenizer_config.json")
         own = (self._tokenizer.truncation or {}).get("max_length", DEFAULT_TOKENS)
@@ -78,6 +67,26 @@ class Encoder:
             self._tokenizer.enable_padding(length=length)
         else:
             self._tokenizer.enable_padding(length=length, pad_id=known, pad_token=word)
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """Read ``tokenizer.json``.
+
+    Raises:
+        UsageError: E285 when it cannot be read.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as problem:  # the library raises nothing narrower
+        raise UsageError(
+            "E285",
+            "the tokenizer cannot be read",
+            where="tokenizer.json",
+            why=str(problem),
+            fix="save it again with `tokenizer.save_pretrained(folder)`",
+        ) from problem
 
 
 def settings(folder: Path, name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 
 from edgepack.errors import ModelError
 from edgepack.graph import Graph
+from edgepack.graph.sharing import share_equal
 from edgepack.model.run import tensors_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def to_graph(model: Model, opset: int) -> Exported:
     _free_names(program.model.graph)
     modules = _modules(program.model.graph)
     _drop_traces(program.model)
+    # The exporter turns the weights of a layer anew for each place that it serves in.
+    share_equal(program.model.graph)
     return Exported(Graph(program.model), modules)
 
 

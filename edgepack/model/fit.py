@@ -1,18 +1,45 @@
-"""The one training loop."""
+"""The one training loop: on one processor, in several processes, on several machines.
+
+Hugging Face accelerate says which process this is and carries gradients between them; everything
+else is plain torch. Every process draws the same order of samples and takes its share of each
+batch, so that several processes do what one would: gradients are summed with the weight that each
+share has in the batch.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-from edgepack.errors import ModelError
+from edgepack.errors import HostError, ModelError
+from edgepack.model.checkpoint import Checkpoint
 
-Batch: TypeAlias = tuple[tuple[torch.Tensor, ...], torch.Tensor]
-Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+class Objective(Protocol):
+    """What is made small: the mean loss of a module over the samples at some places."""
+
+    def __call__(self, module: torch.nn.Module, places: Sequence[int], /) -> torch.Tensor:
+        """Return one number."""
+
+
+class Told(Protocol):
+    """Who is told how training goes; `base.Events` is one."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say that so many steps are done."""
+
+    def figures(self, what: str, values: Mapping[str, float]) -> None:
+        """Say what loss and metric are now."""
+
+    def note(self, text: str) -> None:
+        """Say one sentence."""
 
 
 @dataclass(frozen=True)
@@ -20,66 +47,308 @@ class Schedule:
     """How long and how fast to train; the learning rate falls to zero along half a cosine.
 
     Loshchilov and Hutter, SGDR (ICLR 2017, arXiv 1608.03983), without restarts.
+
+    Attributes:
+        epochs: times that the samples are gone through.
+        learning_rate: the highest.
+        batch_size: samples a step, of all processes and all accumulated parts together.
+        optimizer: what makes the steps.
+        weight_decay: decoupled from the gradient (AdamW), or a part of it (SGD).
+        warmup: share of the steps over which the learning rate rises from zero.
+        clip: largest norm of the gradient; 0 for any.
+        accumulate: parts that a batch is computed in, to save memory.
+        precision: what products are computed in; weights stay float32.
+        hold_out: share of the samples that is kept from training and judges each epoch.
+        patience: epochs without a better loss on what was held out before training stops; 0 never.
+        threads: of one process; results are repeatable for one number of them.
+        checkpoint_every: steps between checkpoints; 0 for none.
+        log: folder for TensorBoard, or nothing.
     """
 
     epochs: int
     learning_rate: float
     batch_size: int
     optimizer: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    clip: float = 0.0
+    accumulate: int = 1
+    precision: Literal["float32", "bf16"] = "float32"
+    hold_out: float = 0.0
+    patience: int = 0
+    threads: int = 1
+    checkpoint_every: int = 0
+    log: str = ""
+
+    def rate(self, step: int, total: int) -> float:
+        """Return the learning rate of a step."""
+        rising = math.ceil(self.warmup * total)
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        return self.learning_rate * (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a module is trained for.
+
+    Attributes:
+        name: what progress is told under.
+        count: samples there are.
+        objective: what is made small.
+        score: measures a module on samples, for the eye and the log; in percent, or as it likes.
+        extra: a module that is trained along and thrown away, such as projections.
+        after: called with the module after each step, such as to keep zeros zero.
+    """
+
+    name: str
+    count: int
+    objective: Objective
+    score: Callable[[torch.nn.Module, Sequence[int]], Mapping[str, float]] | None = None
+    extra: torch.nn.Module | None = None
+    after: Callable[[torch.nn.Module], None] | None = None
+
+
+@dataclass
+class Trained:
+    """How training went.
+
+    Attributes:
+        steps: that were made.
+        losses: mean loss of each epoch, over the samples trained on.
+        held: loss on what was held out after each epoch; empty where nothing was.
+        best: the epoch, from 1, whose weights were kept; the last without a hold-out.
+    """
+
+    steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    held: list[float] = field(default_factory=list)
+    best: int = 0
 
 
 def fit(
     module: torch.nn.Module,
-    count: int,
-    batch: Callable[[Sequence[int]], Batch],
-    loss: Loss,
+    task: Task,
     schedule: Schedule,
-    progress: Callable[[int, int], None],
-) -> None:
+    told: Told,
+    resume: Path | None = None,
+) -> Trained:
     """Train a module in place, from torch's seed as it stands; it ends in evaluation mode.
 
     Args:
-        module: called with a batch's inputs in order; its first output goes into the loss.
-        count: samples there are.
-        batch: returns inputs and labels of the samples at the given places.
-        loss: from outputs and labels to one number.
-        schedule: epochs, learning rate, batch size and optimiser.
-        progress: told the steps done and their total.
+        module: what is trained; all its floating point parameters.
+        task: what for.
+        schedule: how.
+        told: hears of progress.
+        resume: folder of checkpoints; what lies there is gone on from.
 
     Raises:
         ModelError: E434 when the loss is no longer a number.
+        HostError: E325 when a log is asked for and tensorboard is missing.
     """
-    rounds = math.ceil(count / schedule.batch_size)
-    # A last batch of one has no variance, on which batch norm fails; it is left out.
-    rounds -= rounds > 1 and count % schedule.batch_size == 1
-    total = schedule.epochs * rounds
-    parameters = [p for p in module.parameters() if p.is_floating_point()]
-    optimizer = _optimizer(parameters, schedule)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, total))
-    module.train()
-    for epoch in range(schedule.epochs):
-        order = torch.randperm(count).tolist()
-        for turn in range(rounds):
-            first = turn * schedule.batch_size
-            inputs, labels = batch(order[first : first + schedule.batch_size])
-            given = module(*inputs)
-            value = loss(given[0] if isinstance(given, tuple | list) else given, labels)
-            if not torch.isfinite(value):
-                module.eval()
-                raise _diverged(epoch * rounds + turn, schedule)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            falling.step()
-            progress(epoch * rounds + turn + 1, total)
-    module.zero_grad(set_to_none=True)
-    module.eval()
+    return _Loop(module, task, schedule, told, resume).run()
+
+
+class _Loop:
+    """One training: its order of samples, its steps, its checkpoints."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        task: Task,
+        schedule: Schedule,
+        told: Told,
+        resume: Path | None,
+    ) -> None:
+        self._module, self._task, self._schedule, self._told = module, task, schedule, told
+        self._crew = _accelerator(schedule)
+        self._all = torch.nn.ModuleDict({"model": module})
+        if task.extra is not None:
+            self._all["extra"] = task.extra
+        self._parameters = [p for p in self._all.parameters() if p.is_floating_point()]
+        self._optimizer = _optimizer(self._parameters, schedule)
+        shuffled = torch.randperm(task.count).tolist() if schedule.hold_out else []
+        held = round(schedule.hold_out * task.count)
+        self._held, self._used = shuffled[:held], shuffled[held:] or list(range(task.count))
+        rounds = math.ceil(len(self._used) / schedule.batch_size)
+        # A last batch of one has no variance, on which batch norm fails; it is left out.
+        self._rounds = rounds - (rounds > 1 and len(self._used) % schedule.batch_size == 1)
+        self._total = schedule.epochs * self._rounds
+        self._saved = (
+            Checkpoint(resume, self._all, self._optimizer, told.note)
+            if resume is not None and schedule.checkpoint_every
+            else None
+        )
+
+    def run(self) -> Trained:
+        """Train to the end, or until what was held out gets no better."""
+        torch.set_num_threads(self._schedule.threads)
+        state: dict[str, Any] = {"step": 0, "order": [], "sum": 0.0, "trained": {}}
+        if self._saved and self._agreed() and (found := self._saved.read()):
+            state = found
+            self._told.note(f"{self._task.name} goes on from step {state['step']} of {self._total}")
+        trained = Trained(**state["trained"])
+        trained.steps = state["step"]
+        if self._schedule.log:
+            self._crew.init_trackers(self._task.name)
+        self._all.train()
+        while trained.steps < self._total:
+            turn = trained.steps % self._rounds
+            if turn == 0:
+                state["order"] = torch.randperm(len(self._used)).tolist()
+                state["sum"] = 0.0
+            first = turn * self._schedule.batch_size
+            chosen = state["order"][first : first + self._schedule.batch_size]
+            state["sum"] += self._step([self._used[i] for i in chosen], trained.steps)
+            trained.steps += 1
+            self._told.progress(self._task.name, trained.steps, self._total)
+            if turn + 1 == self._rounds:
+                trained.losses.append(state["sum"] / self._rounds)
+                if self._epoch_ends(trained):
+                    break
+            self._keep(trained, state)
+        if self._held and self._saved and trained.best < len(trained.losses):
+            self._saved.restore_best()
+        elif self._held and trained.best < len(trained.losses):
+            self._all.load_state_dict(self._best)
+        self._end()
+        return trained
+
+    def _agreed(self) -> bool:
+        """Whether every process finds the checkpoint of one and the same step."""
+        assert self._saved is not None
+        found = self._crew.gather(torch.tensor([self._saved.step()])).tolist()
+        return len(set(found)) == 1 and found[0] > 0
+
+    def _step(self, places: Sequence[int], step: int) -> float:
+        """Make one step and return the mean loss of its batch."""
+        crew, schedule = self._crew, self._schedule
+        for group in self._optimizer.param_groups:
+            group["lr"] = schedule.rate(step, self._total)
+        self._optimizer.zero_grad()
+        whole = torch.zeros(())
+        mine = places[crew.process_index :: crew.num_processes]
+        for part in range(schedule.accumulate):
+            if share := mine[part :: schedule.accumulate]:
+                with crew.autocast():
+                    loss = self._task.objective(self._module, share)
+                # Each share weighs what it has of the batch, whoever computes it.
+                loss = loss.float() * (len(share) / len(places))
+                crew.backward(loss)
+                whole = whole + loss.detach()
+        if crew.num_processes > 1:
+            whole = crew.reduce(whole, "sum")
+            self._share_gradients()
+        value = float(whole)
+        if not math.isfinite(value):
+            self._end()
+            raise _diverged(step, schedule)
+        if schedule.clip:
+            torch.nn.utils.clip_grad_norm_(self._parameters, schedule.clip)
+        self._optimizer.step()
+        if self._task.after is not None:
+            with torch.no_grad():
+                self._task.after(self._module)
+        if schedule.log:
+            crew.log({"loss": value, "learning_rate": schedule.rate(step, self._total)}, step=step)
+        return value
+
+    def _share_gradients(self) -> None:
+        """Sum gradients over the processes; a parameter without one counts as zero."""
+        with torch.no_grad():
+            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
+            flat = self._crew.reduce(torch.cat([g.reshape(-1) for g in grads]), "sum")
+            places = flat.split([g.numel() for g in grads])
+            for parameter, part in zip(self._parameters, places, strict=True):
+                parameter.grad = part.view_as(parameter).clone()
+
+    def _epoch_ends(self, trained: Trained) -> bool:
+        """Judge an epoch; say whether training should stop."""
+        epoch, figures = len(trained.losses), {"loss": trained.losses[-1]}
+        self._share_buffers()
+        trained.best = epoch if not self._held else trained.best
+        if self._held:
+            figures |= self._judged()
+            trained.held.append(figures["held-out loss"])
+            if trained.held[-1] <= min(trained.held):
+                trained.best = epoch
+                self._keep_best()
+        self._told.figures(self._task.name, {"epoch": epoch, **figures})
+        if self._schedule.log:
+            self._crew.log(figures, step=trained.steps)
+        patience = self._schedule.patience
+        return bool(self._held and patience and epoch - trained.best >= patience)
+
+    def _judged(self) -> dict[str, float]:
+        """Measure the module on what was held out."""
+        size = self._schedule.batch_size
+        self._all.eval()
+        total = 0.0
+        with torch.no_grad(), self._crew.autocast():
+            for first in range(0, len(self._held), size):
+                places = self._held[first : first + size]
+                total += float(self._task.objective(self._module, places)) * len(places)
+            scored = self._task.score(self._module, self._held) if self._task.score else {}
+        self._all.train()
+        return {"held-out loss": total / len(self._held), **scored}
+
+    def _keep_best(self) -> None:
+        if self._saved:
+            if self._crew.is_main_process:
+                self._saved.write_best()
+            self._crew.wait_for_everyone()
+        else:
+            self._best = {k: v.detach().clone() for k, v in self._all.state_dict().items()}
+
+    def _share_buffers(self) -> None:
+        """Average what batch norms saw in each process."""
+        if self._crew.num_processes > 1:
+            with torch.no_grad():
+                for buffer in self._all.buffers():
+                    if buffer.is_floating_point():
+                        buffer.copy_(self._crew.reduce(buffer, "mean"))
+
+    def _keep(self, trained: Trained, state: dict[str, Any]) -> None:
+        every = self._schedule.checkpoint_every
+        if self._saved and trained.steps % every == 0 and trained.steps < self._total:
+            if self._crew.is_main_process:
+                told = {"losses": trained.losses, "held": trained.held, "best": trained.best}
+                self._saved.write({**state, "step": trained.steps, "trained": told})
+            self._crew.wait_for_everyone()
+
+    def _end(self) -> None:
+        self._share_buffers()
+        self._all.zero_grad(set_to_none=True)
+        self._all.eval()
+        if self._schedule.log:
+            self._crew.end_training()
+
+
+def _accelerator(schedule: Schedule) -> Accelerator:
+    """Return what knows the other processes, on the processor."""
+    # One process may train several times, each in its own precision.
+    AcceleratorState._reset_state()
+    try:
+        return Accelerator(
+            cpu=True,
+            mixed_precision="bf16" if schedule.precision == "bf16" else "no",
+            log_with="tensorboard" if schedule.log else None,
+            project_dir=schedule.log or None,
+        )
+    except (ImportError, ValueError) as problem:
+        raise HostError(
+            "E325",
+            "the training log cannot be written",
+            why=str(problem).splitlines()[0],
+            fix="pip install tensorboard, or leave out `log`",
+        ) from problem
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    rate, decay = schedule.learning_rate, schedule.weight_decay
     if schedule.optimizer == "sgd":
-        return torch.optim.SGD(parameters, schedule.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.Adam(parameters, schedule.learning_rate)
+        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    return torch.optim.AdamW(parameters, rate, weight_decay=decay)
 
 
 def _diverged(step: int, schedule: Schedule) -> ModelError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,9 @@ import torch
 import torch_pruning
 
 from edgepack.errors import ModelError
+from edgepack.model.matrices import is_transposed
 from edgepack.model.run import tensors_of
+from edgepack.model.transposed import Transposed
 from edgepack.types import Cut
 
 if TYPE_CHECKING:
@@ -26,10 +29,11 @@ if TYPE_CHECKING:
 
 _FAITHFUL = {
     "CONV", "BN", "LINEAR", "PRELU", "DEPTHWISE_CONV", "ELEMENTWISE", "CONCAT", "SPLIT", "RESHAPE",
-    "OUTPUT",
+    "OUTPUT", "CUSTOMIZED",
 }  # fmt: skip
 """Operations that leave one channel's values alone when another channel is removed."""
 
+_JOINTS = {"CONCAT", "SPLIT"}
 _WORDS = {
     "LN": "a layer norm",
     "GN": "a group norm",
@@ -37,6 +41,7 @@ _WORDS = {
     "EMBED": "an embedding",
     "EXPAND": "attention, or another expansion",
     "MHA": "attention",
+    "LSTM": "an LSTM",
     "PARAMETER": "a parameter outside any layer",
 }
 
@@ -65,7 +70,8 @@ class Group:
     Attributes:
         name: the first layer's name.
         channels: how many output channels that layer has.
-        members: all layers that hold weights of these channels, the first included.
+        members: all layers that hold weights of these channels, the first included; nothing where
+            there is an obstacle.
         obstacle: why no channel may be removed; empty where one may.
     """
 
@@ -91,10 +97,15 @@ class Groups:
         for parameter in model.module.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         example = tensors_of([model.example[spec.name] for spec in model.inputs])
+        taught = {type(m): Transposed() for m in self._names if is_transposed(m)}
         try:
             with _quiet(), torch.enable_grad():
                 self._graph = torch_pruning.DependencyGraph().build_dependency(
-                    model.module, example, forward_fn=_marked_outputs, verbose=False
+                    model.module,
+                    example,
+                    forward_fn=_marked_outputs,
+                    customized_pruners=taught,
+                    verbose=False,
                 )
         except Exception as problem:  # the tracer raises whatever it stumbles over
             raise ModelError(
@@ -105,16 +116,26 @@ class Groups:
             ) from problem
 
     def __iter__(self) -> Iterator[Group]:
-        with _quiet():
-            groups = {self._names[g[0].dep.target.module]: g for g in self._graph.get_all_groups()}
-        for name in (n for n in self._names.values() if n in groups):
-            group = groups[name]
-            yield Group(
-                name=name,
-                channels=len(group[0].idxs),
-                members=self._members(group),
-                obstacle=self._obstacle(group),
-            )
+        places = {name: place for place, name in enumerate(self._names.values())}
+        return iter(sorted(self._found(), key=lambda group: places[group.name]))
+
+    def _found(self) -> Iterator[Group]:
+        seen: set[object] = set()
+        for layer in self._graph.module2node:
+            if layer in seen or not _is_root(layer):
+                continue
+            bound, obstacle = self._reach(layer)
+            name, channels = self._names[layer], int(self._graph.get_out_channels(layer))
+            members: tuple[Member, ...] = ()
+            if not obstacle:
+                whole = Cut(module=name, side="out", indices=tuple(range(channels)))
+                with _quiet():
+                    group = self._group(whole)
+                obstacle = self._obstacle(group)
+                bound |= {dep.target.module for dep, _ in group if self._gives(dep)}
+                members = () if obstacle else self._members(group)
+            seen |= bound
+            yield Group(name=name, channels=channels, members=members, obstacle=obstacle)
 
     def members(self, cut: Cut) -> tuple[Member, ...]:
         """Return the places that a cut takes away, layer by layer."""
@@ -160,18 +181,54 @@ class Groups:
             if item.dep.target.module in self._names
         )
 
+    def _gives(self, dep: Any) -> bool:
+        return bool(self._graph.is_out_channel_pruning_fn(dep.handler))
+
     def _obstacle(self, group: Any) -> str:
-        for dep, _ in group:
-            node = dep.target
-            gives = self._graph.is_out_channel_pruning_fn(dep.handler)
-            if gives and not node.outputs:
-                return "its channels are an output of the model"
-            if node.type.name not in _FAITHFUL:
-                return f"its channels meet in {_WORDS.get(node.type.name, node.type.name.lower())}"
-            grouped = getattr(node.module, "groups", 1) > 1
-            if grouped and node.type.name != "DEPTHWISE_CONV":
-                return "it feeds or is a grouped convolution"
-        return ""
+        return next(
+            (why for dep, _ in group if (why := _hinders(dep.target, self._gives(dep)))), ""
+        )
+
+    def _reach(self, layer: torch.nn.Module) -> tuple[set[object], str]:
+        """Return the layers whose outputs hang together with one layer's, and the first obstacle.
+
+        It asks for no indices, which the residual stream of a transformer has too many of. What was
+        joined is not walked backwards, as its parts need not belong to one group: an obstacle that
+        lies there is found with the group itself.
+        """
+        start = self._graph.module2node[layer]
+        waiting = deque([(start, self._graph.get_pruner_of_module(layer).prune_out_channels)])
+        seen = {(start, True)}
+        found, obstacle = {start.module}, _hinders(start, True)
+        while waiting:
+            node, edit = waiting.popleft()
+            for dep in node.dependencies:
+                place = (dep.target, self._gives(dep))
+                back = dep.target in node.inputs and node.type.name in _JOINTS
+                if back or place in seen or not dep.is_triggered_by(edit):
+                    continue
+                seen.add(place)
+                obstacle = obstacle or _hinders(*place)
+                if place[1]:
+                    found.add(dep.target.module)
+                waiting.append((dep.target, dep.handler))
+        return found, obstacle
+
+
+def _is_root(layer: torch.nn.Module) -> bool:
+    kinds = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
+    return isinstance(layer, kinds) or is_transposed(layer)
+
+
+def _hinders(node: Any, gives: bool) -> str:
+    """Say why a channel that reaches an operation may not be removed."""
+    if gives and not node.outputs:
+        return "its channels are an output of the model"
+    if node.type.name not in _FAITHFUL:
+        return f"its channels meet in {_WORDS.get(node.type.name, node.type.name.lower())}"
+    if getattr(node.module, "groups", 1) > 1 and node.type.name != "DEPTHWISE_CONV":
+        return "it feeds or is a grouped convolution"
+    return ""
 
 
 def _marked_outputs(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.graph import Graph
+from edgepack.graph.sharing import share_equal
 from edgepack.graph.weights import SINGLE_FILE
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def fold(source: str, target: str) -> None:
     model = optimizer.optimize(rewriter.rewrite(model))
     # The rewriter signs what it did.
     common.ClearMetadataAndDocStringPass()(model)
+    # Weights that serve in several places were turned or scaled for each.
+    share_equal(model.graph)
     graph.replace(model=model).save(Path(target))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
@@ -34,12 +33,14 @@ class Sanitise(GraphPass):
 
     def apply(self, graph: Graph, context: Context) -> Graph:
         """Return the graph without what does not matter to run it."""
+        from edgepack.graph.sharing import share_equal
+
         ours = graph.copy()
         model = ours.model
         decision = Sanitised(
             shapes=_forget_shapes(model),
             notes=_forget_notes(model),
-            shared=_share(model.graph),
+            shared=share_equal(model.graph),
             unused=sum(_drop_unused(g) for g in model.graphs()),
             renamed=_name_nodes(model),
         )
@@ -70,23 +71,6 @@ def _forget_notes(model: ir.Model) -> int:
         holder.doc_string = None
     model.producer_name = model.producer_version = model.domain = None
     model.model_version = None
-    return count
-
-
-def _share(graph: ir.Graph) -> int:
-    """Let initializers of the same type, shape and bytes be one."""
-    first: dict[tuple[object, ...], ir.Value] = {}
-    count = 0
-    for value in list(graph.initializers.values()):
-        tensor = value.const_value
-        if value.is_graph_output() or value.is_graph_input() or tensor.dtype.name == "STRING":
-            continue
-        digest = hashlib.sha256(tensor.tobytes()).digest()
-        kept = first.setdefault((tensor.dtype, tuple(tensor.shape), digest), value)
-        if kept is not value:
-            value.replace_all_uses_with(kept)
-            del graph.initializers[value.name]
-            count += 1
     return count
 
 

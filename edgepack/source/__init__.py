@@ -21,8 +21,6 @@ class Source(Protocol):
         name: a short name for files, such as the folder's or file's stem.
         gives: the kind of value that `load` returns.
         digest: SHA-256 over all that decides what `load` returns.
-        tokenizer: the folder that holds ``tokenizer.json``, or None.
-        assets: files that travel into the artifact.
         data: splits that the source brings with it, used where the user names none.
         metric: the metric that goes with them, or an empty string.
     """
@@ -30,10 +28,16 @@ class Source(Protocol):
     name: str
     gives: Literal["model", "graph"]
     digest: str
-    tokenizer: Path | None
-    assets: tuple[Asset, ...]
     data: Mapping[Split, Samples]
     metric: str
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder that holds ``tokenizer.json``, or None."""
+
+    @property
+    def assets(self) -> tuple[Asset, ...]:
+        """Files that travel into the artifact."""
 
     def load(self, context: Context) -> Model | Graph:
         """Load the model; refuses with a `ModelError`."""

@@ -96,10 +96,7 @@ class DigitsSource:
             first, last = RANGES["train"]
             images, labels = pictures()
             self._trained = trained(
-                self._seed,
-                images[first:last],
-                labels[first:last],
-                lambda done, total: context.events.progress("train digits", done, total),
+                self._seed, images[first:last], labels[first:last], context.events
             )
         return self._trained.copy()
 

@@ -11,13 +11,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from edgepack.model import Model
-from edgepack.model.fit import Batch, Schedule, fit
+from edgepack.model.fit import Schedule, Task, fit
 from edgepack.model.run import repeatable
 from edgepack.source.digits import INPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from edgepack.base import Events
     from edgepack.types import Array
 
 SCHEDULE = Schedule(epochs=8, learning_rate=3e-3, batch_size=64)
@@ -71,14 +72,14 @@ def untrained(seed: int) -> Model:
         return Model.of(network(), (INPUT,), example, ("logits",))
 
 
-def trained(seed: int, images: Array, labels: Array, progress: Callable[[int, int], None]) -> Model:
+def trained(seed: int, images: Array, labels: Array, events: Events) -> Model:
     """Return the network trained on pictures [n, 1, 8, 8] and labels [n]."""
     model = untrained(seed)
     inputs, classes = torch.from_numpy(images), torch.from_numpy(labels)
 
-    def batch(places: Sequence[int]) -> Batch:
-        return (inputs[places],), classes[places]
+    def objective(module: nn.Module, places: Sequence[int]) -> torch.Tensor:
+        return cross_entropy(module(inputs[places]), classes[places])
 
     with repeatable(seed):
-        fit(model.module, len(classes), batch, cross_entropy, SCHEDULE, progress)
+        fit(model.module, Task("train digits", len(classes), objective), SCHEDULE, events)
     return model

@@ -38,6 +38,7 @@ CLASSES = {
     "text-classification": transformers.AutoModelForSequenceClassification,
     "image-classification": transformers.AutoModelForImageClassification,
     "feature-extraction": transformers.AutoModel,
+    "text-generation": transformers.AutoModelForCausalLM,
 }
 TEXT = ("input_ids", "attention_mask", "token_type_ids")
 LIMITS = Limits(seconds=300.0, memory=24 << 30)
@@ -124,7 +125,7 @@ def load(source: TransformersSource, work: Path) -> Model:
     unread = sorted(k for k in found["missing_keys"] if not _dropped(network, k))
     if unread or found["mismatched_keys"]:
         raise _incomplete(unread or sorted(map(str, found["mismatched_keys"])))
-    return _wrap(source, network, task)
+    return wrap(network, task, source.pooling)
 
 
 def untrained(source: TransformersSource) -> Model:
@@ -133,17 +134,22 @@ def untrained(source: TransformersSource) -> Model:
     with _refusing(), repeatable(0):
         config = transformers.AutoConfig.from_pretrained(source.folder, local_files_only=True)
         network = CLASSES[task].from_config(config, attn_implementation="eager")
-    return _wrap(source, network.float(), task)
+    return wrap(network.float(), task, source.pooling)
 
 
-def _wrap(source: TransformersSource, network: Any, task: str) -> Model:
+def wrap(network: Any, task: str, pooling: Pooling | None = None) -> Model:
+    """Return a transformers model as a value; a decoder scores all tokens and keeps no cache.
+
+    Raises:
+        ModelError: E443 when it takes neither text nor pictures, E433 when it does not run.
+    """
     if _drops_pooler(network):
         network.pooler = None
     network.config.use_cache = False
     answer = "last_hidden_state" if task == "feature-extraction" else "logits"
     specs, example = _inputs(network)
-    module = Positional(network, [spec.name for spec in specs], answer, source.pooling)
-    name = "sentence_embedding" if source.pooling else answer
+    module = Positional(network, [spec.name for spec in specs], answer, pooling)
+    name = "sentence_embedding" if pooling else answer
     return Model.of(module, specs, example, (name,))
 
 
@@ -241,11 +247,16 @@ def _incomplete(names: Sequence[str]) -> ModelError:
     )
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what transformers raises into a refusal, and keep its progress bars to itself."""
+def silence() -> None:
+    """Keep what transformers says, and its progress bars, to itself."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what transformers raises into a refusal."""
+    silence()
     try:
         yield
     except Exception as problem:  # transformers raises whatever it meets

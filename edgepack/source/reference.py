@@ -10,6 +10,7 @@ from edgepack.errors import UsageError, did_you_mean
 from edgepack.source import Source
 from edgepack.source.digits import DigitsSource
 from edgepack.source.factory import FactorySource
+from edgepack.source.gguf import GgufSource
 from edgepack.source.onnx import OnnxSource
 from edgepack.source.transformers import TransformersSource
 
@@ -17,8 +18,8 @@ BUILTIN = {"digits": DigitsSource}
 FACTORY = re.compile(r"torch:(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 _USUAL = (
-    "name a folder, `model.onnx`, `torch:model.py:build`, `package:NAME/PATH` or `builtin:digits`; "
-    "nothing is downloaded"
+    "name a folder, `model.onnx`, `model.gguf`, `torch:model.py:build`, `package:NAME/PATH` or "
+    "`builtin:digits`; nothing is downloaded"
 )
 
 
@@ -26,16 +27,18 @@ def open_source(reference: str, folder: Path, *, task: str | None, seed: int) ->
     """Return the source that a reference stands for; nothing heavy is loaded, and no code runs.
 
     Args:
-        reference: ``builtin:digits``, ``torch:model.py:build``, a folder or an ``.onnx`` file, or
-            ``package:NAME/PATH`` for one that an installed Python package carries.
+        reference: ``builtin:digits``, ``torch:model.py:build``, a folder, an ``.onnx`` or
+            a ``.gguf`` file, or ``package:NAME/PATH`` for one that an installed Python package
+            carries.
         folder: where the recipe lies; paths are relative to it.
         task: what a transformers model is for, where that cannot be told.
         seed: of all that the source itself trains.
 
     Raises:
-        UsageError: E232 for a package that is not installed; E261 for what stands for nothing;
+        UsageError: E232 for a package that is not installed, E237 for one that a source needs; E261
+            for what stands for nothing;
             E267, E272, E273 for a wrong factory.
-        ModelError: E400, E438 to E440 and E445 for a model that is refused.
+        ModelError: E400, E438 to E440, E445 and E471 for a model that is refused.
     """
     kind, _, rest = reference.partition(":")
     if kind == "builtin":
@@ -58,6 +61,8 @@ def _at(path: Path, reference: str, task: str | None) -> Source:
     """Return the source that lies at a path."""
     if path.suffix == ".onnx" and path.exists():
         return OnnxSource(path)
+    if path.suffix == ".gguf" and path.is_file():
+        return GgufSource(path, task)
     if (path / "config.json").is_file() or (path / "modules.json").is_file():
         return TransformersSource(path, task)
     if path.is_dir():
@@ -68,7 +73,9 @@ def _at(path: Path, reference: str, task: str | None) -> Source:
         nothing = "name a folder that holds config.json or one .onnx file"
         raise _unknown(reference, several if models else nothing)
     if path.is_file():
-        raise _unknown(reference, "give an .onnx file, or load it in a `torch:model.py:build`")
+        raise _unknown(
+            reference, "give an .onnx or .gguf file, or load it in a `torch:model.py:build`"
+        )
     beside = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
     close = did_you_mean(path.name, beside)
     fix = close if close.startswith("did") else _USUAL

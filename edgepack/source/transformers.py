@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgepack.base import Context
     from edgepack.model import Model
 
-TASKS = ("feature-extraction", "image-classification", "text-classification")
+TASKS = ("feature-extraction", "image-classification", "text-classification", "text-generation")
 """Tasks that are supported."""
 
 _SETTINGS = (
@@ -111,13 +111,13 @@ def _remote_code(name: str) -> ModelError:
     )
 
 
-def unsupported(what: str) -> ModelError:
+def unsupported(what: str, where: str = "config.json", tasks: Sequence[str] = TASKS) -> ModelError:
     """Refuse a task, and name those that there are."""
     return ModelError(
         "E440",
         what,
-        where="config.json",
-        fix=f"give `task` as one of {', '.join(sorted(TASKS))}, or wrap the model in a factory: "
+        where=where,
+        fix=f"give `task` as one of {', '.join(sorted(tasks))}, or wrap the model in a factory: "
         "source = 'torch:model.py:build'",
     )
 

@@ -13,7 +13,7 @@ from edgepack.errors import UsageError, did_you_mean
 from edgepack.spec.document import Document
 from edgepack.spec.gates import Gates
 from edgepack.spec.load import overridden, read, validated
-from edgepack.spec.samples import AudioTable, PicturesTable
+from edgepack.spec.samples import AudioTable, PicturesTable, TextTable
 from edgepack.spec.target import Target
 from edgepack.types import Frozen
 
@@ -27,8 +27,8 @@ class ModelTable(Frozen):
 
     source: str = Field(
         min_length=1,
-        description="a folder, torch:FILE.py:FACTORY, an .onnx file, package:NAME/PATH for one "
-        "that a Python package carries, or builtin:digits",
+        description="a folder, torch:FILE.py:FACTORY, an .onnx or .gguf file, package:NAME/PATH "
+        "for one that a Python package carries, or builtin:digits",
     )
     task: str | None = Field(
         None, min_length=1, description="the transformers task, where it is not inferred"
@@ -38,7 +38,7 @@ class ModelTable(Frozen):
     )
 
 
-PREPARING = ("pictures", "audio", "constants")
+PREPARING = ("pictures", "audio", "text", "constants")
 """Tables of `[data]` that say how files become inputs."""
 
 
@@ -60,6 +60,7 @@ class DataTable(Frozen):
         PicturesTable(), description="how pictures of a folder become samples"
     )
     audio: AudioTable = Field(AudioTable(), description="how wav files become samples")
+    text: TextTable = Field(TextTable(), description="how texts become samples")
     constants: dict[str, bool | int | float] = Field(
         {}, description="input = number: what every run is fed beside the data"
     )

@@ -50,6 +50,16 @@ class PicturesTable(Frozen):
         return self
 
 
+class TextTable(Frozen):
+    """`[data.text]`: from texts to what the network reads."""
+
+    window: Annotated[int, Field(ge=2, le=4096, strict=True)] | None = Field(
+        None,
+        description="all texts in a row, cut into windows of so many tokens, as for the perplexity "
+        "of a decoder [each text is a sample]",
+    )
+
+
 class AudioTable(Frozen):
     """`[data.audio]`: from a wav file to one run, or to frames that are run in turn."""
 

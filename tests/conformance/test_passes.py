@@ -24,7 +24,8 @@ def example(cls):
     """The pass with every option that it takes from a target, and what else it requires."""
     named = {"name": "arm64", "artifact": "name", "state": {}, "preprocessing": []}
     settings = {**load_target("arm64").model_dump(mode="json"), **named}
-    given = {"prune": {"ratio": 0.5}}.get(cls.name, {})
+    ratios = ("low-rank", "prune", "prune-weights")
+    given = {"ratio": 0.5} if cls.name in ratios else {}
     for field, path in cls.from_target.items():
         value = settings
         for key in path.split("."):

@@ -19,7 +19,7 @@ def block(module: torch.nn.Module, edit: Replace) -> torch.nn.Module:
     """Return the block that an edit names, for a module.
 
     Raises:
-        ModelError: E432 when the block cannot stand for it.
+        ModelError: E429 when the block cannot stand for it.
     """
     made: torch.nn.Module = import_module(
         f"edgepack.model.blocks.{edit.by.replace('-', '_')}"

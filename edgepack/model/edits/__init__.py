@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import import_module
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ def replay(model: Model, edits: Sequence[Edit]) -> Model:
     change it in place, and all edits of that kind that follow each other.
 
     Raises:
-        ModelError: E431 when the module cannot be traced, E432 when an edit does not fit it, E433
-            when it no longer runs.
+        ModelError: E431 when the module cannot be traced, E429 or E432 when an edit does not fit
+            it, E433 when it no longer runs.
     """
     if not edits:
         return model
@@ -33,4 +33,4 @@ def replay(model: Model, edits: Sequence[Edit]) -> Model:
     ours.module.eval()
     names = tuple(spec.name for spec in model.outputs)
     outputs = measure_outputs(ours.module, model.inputs, model.example, names)
-    return replace(ours, outputs=outputs, edits=(*model.edits, *edits))
+    return dataclasses.replace(ours, outputs=outputs, edits=(*model.edits, *edits))

@@ -11,7 +11,7 @@ def at(root: torch.nn.Module, name: str) -> torch.nn.Module:
     """Return the module of that name.
 
     Raises:
-        ModelError: E432 when there is none.
+        ModelError: E429 when there is none.
     """
     try:
         return root.get_submodule(name)
@@ -25,11 +25,11 @@ def put(root: torch.nn.Module, name: str, module: torch.nn.Module) -> None:
     A module that is shared hangs in several places; all of them receive the new one.
 
     Raises:
-        ModelError: E432 when there is none of that name.
+        ModelError: E429 when there is none of that name.
     """
     old = at(root, name)
     for parent in list(root.modules()):
-        for key, child in list(parent.named_children()):
+        for key, child in list(parent._modules.items()):
             if child is old:
                 parent.add_module(key, module)
 
@@ -37,7 +37,7 @@ def put(root: torch.nn.Module, name: str, module: torch.nn.Module) -> None:
 def misfit(name: str, why: str) -> ModelError:
     """Say that an edit does not fit the module that it names."""
     return ModelError(
-        "E432",
+        "E429",
         f"the structure of `{name}` cannot be changed",
         why=why,
         fix="build again with --fresh; the model's code may have changed",

@@ -17,7 +17,7 @@ def edit(model: Model, replacements: Sequence[Replace]) -> None:
     """Replace modules, in place.
 
     Raises:
-        ModelError: E432 when a module is missing or the block cannot stand for it.
+        ModelError: E429 when a module is missing or the block cannot stand for it.
     """
     for one in replacements:
         put(model.module, one.module, block(at(model.module, one.module), one))

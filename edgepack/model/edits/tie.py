@@ -1,11 +1,13 @@
-"""Makes one module serve in several places."""
+"""Makes one module, or one weight, serve in several places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgepack.model.edits.place import at, put
+from torch import nn
+
+from edgepack.model.edits.place import at, misfit, put
 
 if TYPE_CHECKING:
     from edgepack.model import Model
@@ -13,10 +15,28 @@ if TYPE_CHECKING:
 
 
 def edit(model: Model, ties: Sequence[Tie]) -> None:
-    """Put one module in the place of another, in place of the model's.
+    """Put one module, or one weight, in the place of another, in place of the model's.
 
     Raises:
-        ModelError: E432 when one of them is missing.
+        ModelError: E429 when one of them is missing, or two weights differ in shape.
     """
     for tie in ties:
-        put(model.module, tie.module, at(model.module, tie.to))
+        weight = _weight(model.module, tie.to)
+        if weight is None:
+            put(model.module, tie.module, at(model.module, tie.to))
+            continue
+        old = _weight(model.module, tie.module)
+        if old is None or old.shape != weight.shape:
+            raise misfit(tie.module, f"it is no weight of the shape of `{tie.to}`")
+        for layer in model.module.modules():
+            for leaf, parameter in layer._parameters.items():
+                if parameter is old:
+                    layer._parameters[leaf] = weight
+
+
+def _weight(root: nn.Module, name: str) -> nn.Parameter | None:
+    """Return the parameter of that name; None where there is none."""
+    try:
+        return root.get_parameter(name)
+    except AttributeError:
+        return None

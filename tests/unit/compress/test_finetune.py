@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgepack.compress.batches import Batches
 from edgepack.compress.finetune import Finetune
+from edgepack.compress.objective import loss
 from edgepack.compress.prune import Prune
-from edgepack.compress.train import loss_for
 from edgepack.errors import ModelError, UsageError
 from edgepack.model import Model
 from edgepack.types import Sample, TensorSpec
@@ -61,9 +62,10 @@ def test_values_are_fitted_by_square_error(context, optimizer):
 
 
 def test_a_loss_follows_its_labels():
-    given, classes = torch.tensor([[0.0, 9.0]]), torch.tensor([1])
-    assert loss_for(classes)(given, classes) < 1e-3
-    assert loss_for(torch.ones(2))(torch.zeros(2, 1), torch.ones(2)) == 1
+    data = Batches.of(linear(2), rows(lambda x: 1, 1), labelled=True)
+    assert loss(torch.tensor([[0.0, 9.0]]), data, range(1)) < 1e-3
+    data = Batches.of(linear(), rows(lambda x: 1.0, 2), labelled=True)
+    assert loss(torch.zeros(2, 1), data, range(2)) == 1
 
 
 def test_divergence_is_named(context):

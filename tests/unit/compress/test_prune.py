@@ -4,9 +4,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from edgepack.compress.channels import channels_left
 from edgepack.compress.criteria import l2
+from edgepack.compress.criteria.subject import Subject
 from edgepack.compress.prune import Prune
+from edgepack.compress.widths import channels_left
 from edgepack.errors import ModelError, UsageError
 from edgepack.model import Model
 from edgepack.model.edits import replay
@@ -102,10 +103,11 @@ def test_the_least_channels_go(context):
 def test_scores_hear_each_layer_alike():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    first = [l2.scores(module, g) for g in Groups(wrapped(module, 4)) if not g.obstacle]
+    (group,) = (g for g in Groups(wrapped(module, 4)) if not g.obstacle)
+    (first,) = l2.scores(Subject(module, [group]))
     with torch.no_grad():
         module[0].weight *= 1000
-    again = [l2.scores(module, g) for g in Groups(wrapped(module, 4)) if not g.obstacle]
+    (again,) = l2.scores(Subject(module, [group]))
     torch.testing.assert_close(first, again)
 
 

@@ -5,6 +5,7 @@ import pytest
 from edgepack.errors import UsageError
 from edgepack.source.digits import DigitsSource
 from edgepack.source.factory import FactorySource
+from edgepack.source.gguf import GgufSource
 from edgepack.source.onnx import OnnxSource
 from edgepack.source.reference import open_source
 from edgepack.source.transformers import TransformersSource
@@ -16,6 +17,7 @@ def folder(tmp_path):
     (tmp_path / "bert" / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
     (tmp_path / "model.py").write_text("def build(): ...")
     (tmp_path / "net.onnx").write_bytes(b"x")
+    (tmp_path / "lm.gguf").write_bytes(b"GGUF\3" + b"\0" * 60)
     (tmp_path / "weights.pt").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     return tmp_path
@@ -28,6 +30,7 @@ def folder(tmp_path):
         ("./bert", TransformersSource, "bert"),
         ("torch:model.py:build", FactorySource, "model"),
         ("net.onnx", OnnxSource, "net"),
+        ("lm.gguf", GgufSource, "lm"),
     ],
 )
 def test_each_kind_is_told_by_its_reference(folder, reference, kind, name):
@@ -52,6 +55,7 @@ def test_each_kind_is_told_by_its_reference(folder, reference, kind, name):
         ("sentence-transformers/some-model", "nothing is downloaded"),
         ("https://example.org/net.onnx", "nothing is downloaded"),
         ("nett.onnx", "did you mean `net.onnx`?"),
+        ("ln.gguf", "did you mean `lm.gguf`?"),
         ("package:no_such_package/net.onnx", "package:NAME/model.onnx"),
         ("package:json/nothing.onnx", "package:NAME/PATH"),
     ],

@@ -1,0 +1,188 @@
+"""Scores attention heads, and decides which go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from edgepack.compress.batches import Batches
+from edgepack.compress.growth import compensated
+from edgepack.compress.heads import HeadPruning, PrunedAttention, PruneHeads
+from edgepack.compress.objective import first, loss
+from edgepack.errors import ModelError, UsageError, did_you_mean
+from edgepack.model.attention import Attention, attentions_of
+from edgepack.model.edits import replay
+from edgepack.model.edits.heads import places
+from edgepack.model.matrices import is_transposed
+from edgepack.model.run import repeatable
+from edgepack.types import Heads
+
+if TYPE_CHECKING:
+    from edgepack.base import Context
+    from edgepack.model import Model
+
+BATCH = 32
+
+
+def pruned(model: Model, options: PruneHeads, context: Context) -> Model:
+    """Return the model without the heads that matter least; see `PruneHeads`."""
+    found = attentions_of(model.module)
+    if not found:
+        raise _nothing("no module has queries, keys, values and a layer that joins heads")
+    _check_names([one.name for one in found], options.keep)
+    some = [
+        one
+        for one in found
+        if one.groups > 1 and not any(fnmatchcase(one.name, p) for p in options.keep)
+    ]
+    with repeatable(context.seed):
+        scores = _scores(model, some, options, context)
+    gone = chosen(scores, options.ratio, options.scope)
+    cuts = tuple(
+        Heads(module=one.name, indices=tuple(sorted(indices)))
+        for one, indices in zip(some, gone, strict=True)
+        if indices
+    )
+    if not cuts:
+        raise _nothing("each layer keeps one head, and the ratio leaves all that there are")
+    decision = HeadPruning(
+        layers={
+            one.name: PrunedAttention(before=one.groups, after=one.groups - len(indices))
+            for one, indices in zip(some, gone, strict=True)
+        },
+        cuts=cuts,
+    )
+    context.events.decision(decision)
+    made = replay(model, cuts)
+    return compensated(made, model, options.compensate, context) if options.compensate else made
+
+
+def chosen(scores: Sequence[torch.Tensor], ratio: float, scope: str) -> list[list[int]]:
+    """Return which heads of each layer go; one of each stays.
+
+    Args:
+        scores: how much each head matters [heads], a tensor a layer.
+        ratio: share of the heads to go.
+        scope: ``layer`` or ``global``.
+    """
+    if scope == "layer":
+        return [
+            torch.argsort(s, stable=True)[: min(len(s) - 1, round(ratio * len(s)))].tolist()
+            for s in scores
+        ]
+    # A gate means the same in every layer, so scores are compared as they are: evened out by layer,
+    # as the paper does, half of a small transformer's heads cost ten times as much accuracy.
+    ranked = sorted((float(v), i, j) for i, s in enumerate(scores) for j, v in enumerate(s))
+    gone: list[list[int]] = [[] for _ in scores]
+    left = round(ratio * len(ranked))
+    for _, layer, head in ranked:
+        if left and len(gone[layer]) < len(scores[layer]) - 1:
+            gone[layer].append(head)
+            left -= 1
+    return gone
+
+
+def _scores(
+    model: Model, found: Sequence[Attention], options: PruneHeads, context: Context
+) -> list[torch.Tensor]:
+    if options.criterion == "random":
+        return [torch.rand(one.groups) for one in found]
+    if options.criterion == "l2":
+        return [_length(model.module, one) for one in found]
+    if "train" not in context.data:
+        raise UsageError(
+            "E229",
+            "`prune-heads` by gradient needs train data and the recipe names none",
+            fix='add `train = "..."` under [data], or set criterion = "l2"',
+        )
+    data = Batches.of(model, context.data["train"], labelled=False, most=options.samples)
+    return gradients(model, found, data, context.events.progress)
+
+
+def gradients(
+    model: Model,
+    found: Sequence[Attention],
+    data: Batches,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[torch.Tensor]:
+    """Return how much the loss changes with each head's gate [heads], summed over the samples.
+
+    The gradient is taken sample by sample, so that signs of different samples do not cancel.
+    """
+    module = model.copy().module
+    gates = [torch.ones(one.groups, requires_grad=True) for one in found]
+    total = [torch.zeros(one.groups) for one in found]
+    with gated(module, found, gates), torch.enable_grad():
+        for place in range(len(data)):
+            value = loss(first(module(*data.inputs([place]))), data, [place])
+            for kept, grad in zip(total, torch.autograd.grad(value, gates), strict=True):
+                kept += grad.abs()
+            progress("score heads", place + 1, len(data))
+    return total
+
+
+@contextmanager
+def gated(
+    module: nn.Module, found: Sequence[Attention], gates: Sequence[torch.Tensor]
+) -> Iterator[None]:
+    """Multiply what each head gives by its gate, before heads are joined."""
+
+    def hook(one: Attention, gate: torch.Tensor) -> Callable[..., tuple[torch.Tensor, ...]]:
+        share = one.heads // one.groups * one.width
+
+        def scale(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            return (inputs[0] * gate.repeat_interleave(share), *inputs[1:])
+
+        return scale
+
+    handles = [
+        module.get_submodule(one.joining).register_forward_pre_hook(hook(one, gate))
+        for one, gate in zip(found, gates, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _length(module: nn.Module, one: Attention) -> torch.Tensor:
+    """Return the length of each head's weights [heads]."""
+    total = torch.zeros(one.groups)
+    for group in range(one.groups):
+        others = set(range(one.groups)) - {group}
+        asked, read = places(one, others)
+        joining = module.get_submodule(one.joining)
+        columns = joining.weight if is_transposed(joining) else joining.weight.T
+        parts = [columns[asked]]
+        for name, rows in ((one.queries, asked), (one.keys, read), (one.values, read)):
+            layer = module.get_submodule(name)
+            weights = layer.weight.T if is_transposed(layer) else layer.weight
+            parts.append(weights[rows])
+        total[group] = sum(float(part.detach().square().sum()) for part in parts) ** 0.5
+    return total
+
+
+def _check_names(names: Sequence[str], patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UsageError(
+                "E229",
+                f"no attention is named `{pattern}`",
+                where="keep",
+                fix=did_you_mean(pattern, names),
+            )
+
+
+def _nothing(why: str) -> ModelError:
+    return ModelError(
+        "E467",
+        "there are no attention heads to prune",
+        why=why,
+        fix="raise `ratio`, spare fewer layers, or leave out `prune-heads`",
+    )
