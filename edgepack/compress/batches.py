@@ -50,7 +50,8 @@ class Batches:
             if most and place == most:
                 break
             if len(sample.inputs) != 1 or (labelled and sample.label is None):
-                raise _unfit(place, several=len(sample.inputs) != 1)
+                several = len(sample.inputs) != 1
+                raise unfit("it has several runs" if several else "it has no label", place)
             feeds.append(sample.inputs[0])
             labels.append(sample.label)
         known = bool(labels) and all(label is not None for label in labels)
@@ -95,12 +96,13 @@ def _labels(labels: list[Any]) -> torch.Tensor:
     raise _mixed(f"they are {array.dtype} of shape {list(array.shape[1:])}")
 
 
-def _unfit(place: int, *, several: bool) -> UsageError:
+def unfit(why: str, place: int | None = None) -> UsageError:
+    """Say why a split cannot be trained on, and which sample shows it."""
     return UsageError(
         "E264",
         "the training data cannot be trained on",
-        where=f"train, sample {place}",
-        why="it has several runs" if several else "it has no label",
+        where="train" if place is None else f"train, sample {place}",
+        why=why,
         fix="give every sample one input and one label",
     )
 

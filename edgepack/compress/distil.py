@@ -116,7 +116,7 @@ class Distil(Training, ModelPass):
         """Make the student where one is asked for, and train it.
 
         Raises:
-            UsageError: E250 when `features` fits no module, E252 when a block is named that there
+            UsageError: E250 when `features` fits no module, E257 when a block is named that there
                 is not, E264 to E266 when the training data does not fit the model.
             ModelError: E475 when no such student can be derived, E476 when teacher and student do
                 not fit each other, E477 when there is nothing inside to hold, E478 when the

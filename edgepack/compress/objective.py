@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from edgepack.errors import UsageError
+from edgepack.compress.batches import unfit
 
 if TYPE_CHECKING:
     from edgepack.compress.batches import Batches
@@ -31,13 +31,7 @@ def loss(given: torch.Tensor, data: Batches, places: Sequence[int]) -> torch.Ten
             return functional.mse_loss(given.reshape(wanted.shape), wanted)
         return functional.cross_entropy(given, wanted)
     if given.dim() != 3 or "input_ids" not in data.names:
-        raise UsageError(
-            "E264",
-            "the training data cannot be trained on",
-            where="train",
-            why="it has no labels, and the model does not score the next token",
-            fix="give every sample a label",
-        )
+        raise unfit("it has no labels, and the model does not score the next token")
     inputs = dict(zip(data.names, data.inputs(places), strict=True))
     following = inputs["input_ids"][:, 1:].clone()
     if "attention_mask" in inputs:

@@ -27,12 +27,12 @@ def main() -> None:
             cross_entropy(net(moved), labels[places]).backward()
             optimizer.step()
             cycle.step()
-        print(f"epoch {epoch + 1} of {EPOCHS}")  # noqa: T201
+        print(f"epoch {epoch + 1} of {EPOCHS}")
     net.eval()
     pictures, labels = map(torch.from_numpy, evaluation())
     with torch.no_grad():
         right = (net(pictures).argmax(1) == labels).float().mean()
-    print(f"{right:.2%} right")  # noqa: T201
+    print(f"{right:.2%} right")
     save_file(net.state_dict(), Path(__file__).parent / "weights.safetensors")
 
 

@@ -52,7 +52,7 @@ def matched(ours: int, theirs: int, layers: Sequence[int]) -> list[tuple[int, in
     for layer in layers:
         if not -ours <= layer < ours:
             raise UsageError(
-                "E252",
+                "E257",
                 f"there is no block {layer}",
                 where="match_layers",
                 why=f"the student has {ours}",

@@ -77,10 +77,10 @@ def test_a_head_that_nothing_reads_goes_first(context, events):
 
 
 @pytest.mark.parametrize(
-    ("make", "by", "kept"),
-    [(bert, "width", True), (llama, "width", True), (gpt2, "depth", True), (bert, "depth", False)],
+    ("make", "by"),
+    [(bert, "width"), (llama, "width"), (gpt2, "depth"), (bert, "depth")],
 )
-def test_what_is_saved_can_be_given_back_as_width_or_depth(context, make, by, kept):
+def test_what_is_saved_can_be_given_back_as_width_or_depth(context, make, by):
     model = make()
     options = {"ratio": 0.75, "criterion": "l2"}
     plain = PruneHeads(**options).apply(model, context)
@@ -89,8 +89,8 @@ def test_what_is_saved_can_be_given_back_as_width_or_depth(context, make, by, ke
     assert few < many <= whole
     assert whole - many < few / 4  # one layer of four, or less, is the smallest step
     answers = [m.run(model.example)["logits"] for m in (plain, grown)]
-    # Where a norm comes after the sum, a block that adds nothing is not quite nothing.
-    assert np.allclose(*answers, atol=1e-5) == kept
+    # BERT's norms come after the sum: a block that adds nothing is nothing while they are new.
+    np.testing.assert_allclose(*answers, atol=1e-5)
 
 
 def test_what_has_no_attention_is_refused(context, digits):
