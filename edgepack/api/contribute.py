@@ -134,7 +134,10 @@ class Contributions:
             for state in measured
             if state.graph and state.graph.key in known
         }
-        fresh = {state.work: state for state in measured if state.work not in found}
+        fresh: dict[str, _State] = {}
+        for state in measured:
+            if state.work not in found:
+                fresh.setdefault(state.work, state)
         if channels:
             artifacts = [self._packed(state) for state in fresh.values()]
             with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:

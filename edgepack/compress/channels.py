@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -141,7 +142,8 @@ def _ranked(groups: Groups, model: Model, course: _Course) -> list[Ranked]:
         elif group.name not in course.spared:
             free.append(group)
     judge = model.copy().module
-    with repeatable(course.seed):
+    # What needs no data needs none of the time that torch takes to become repeatable.
+    with repeatable(course.seed) if course.data else nullcontext():
         scores = _criterion(course.options).scores(Subject(judge, free, course.data, course.seed))
     ranked = []
     for group, one in zip(free, scores, strict=True):

@@ -223,7 +223,8 @@ def _tell(decision: Replacements, options: ReplaceBlocks, context: Context) -> N
             "their outputs: let `finetune` follow, with `distil`"
         )
     if options.convolutions and not decision.convolutions:
-        note("no convolution was replaced: " + "; ".join(list(decision.spared.values())[:3]))
+        reasons = "; ".join(list(decision.spared.values())[:3])
+        note(f"no convolution was replaced: {reasons or 'the model has none'}")
     for one, count in decision.functional.items():
         note(f"`{one}` is called as a function {count} times, in the model's code: those stay")
     if decision.activations:

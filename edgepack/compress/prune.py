@@ -106,7 +106,9 @@ class Prune(ModelPass):
         """
         from edgepack.compress.channels import decide
         from edgepack.model.edits import replay
+        from edgepack.model.run import one_thread
 
-        decision = decide(model, self, context)
-        context.events.decision(decision)
-        return replay(model, decision.cuts)
+        with one_thread():
+            decision = decide(model, self, context)
+            context.events.decision(decision)
+            return replay(model, decision.cuts)

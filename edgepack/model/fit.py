@@ -3,14 +3,15 @@
 Hugging Face accelerate says which process this is and carries gradients between them; everything
 else is plain torch. Every process draws the same order of samples and takes its share of each
 batch, so that several processes do what one would: gradients are summed with the weight that each
-share has in the batch.
+share has in the batch. Batch norms see their process's share alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,8 +19,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from edgepack.errors import HostError, ModelError
+from edgepack.errors import HostError, ModelError, UsageError
 from edgepack.model.checkpoint import Checkpoint
+from edgepack.model.shares import Shares
 
 
 class Objective(Protocol):
@@ -143,8 +145,9 @@ def fit(
         resume: folder of checkpoints; what lies there is gone on from.
 
     Raises:
+        UsageError: E223 when there are too few samples for the schedule.
         ModelError: E434 when the loss is no longer a number.
-        HostError: E325 when a log is asked for and tensorboard is missing.
+        HostError: E325 when a log cannot be written, as without tensorboard.
     """
     return _Loop(module, task, schedule, told, resume).run()
 
@@ -162,14 +165,21 @@ class _Loop:
     ) -> None:
         self._module, self._task, self._schedule, self._told = module, task, schedule, told
         self._crew = _accelerator(schedule)
+        self._shares = Shares(self._crew)
         self._all = torch.nn.ModuleDict({"model": module})
         if task.extra is not None:
             self._all["extra"] = task.extra
         self._parameters = [p for p in self._all.parameters() if p.is_floating_point()]
         self._optimizer = _optimizer(self._parameters, schedule)
-        shuffled = torch.randperm(task.count).tolist() if schedule.hold_out else []
+        # Noise is drawn unevenly by processes with uneven shares; the order must stay one.
+        self._draws = torch.Generator().set_state(torch.get_rng_state())
+        self._shares.seed()
+        shuffled = self._drawn(task.count) if schedule.hold_out else list(range(task.count))
         held = round(schedule.hold_out * task.count)
-        self._held, self._used = shuffled[:held], shuffled[held:] or list(range(task.count))
+        self._held, self._used = shuffled[:held], shuffled[held:]
+        if not self._used or (schedule.hold_out and not self._held):
+            why = f"there are {task.count}, of which {held} are held out"
+            raise _too_few(why, "give more samples, or change `hold_out`")
         rounds = math.ceil(len(self._used) / schedule.batch_size)
         # A last batch of one has no variance, on which batch norm fails; it is left out.
         self._rounds = rounds - (rounds > 1 and len(self._used) % schedule.batch_size == 1)
@@ -183,20 +193,15 @@ class _Loop:
     def run(self) -> Trained:
         """Train to the end, or until what was held out gets no better."""
         torch.set_num_threads(self._schedule.threads)
-        state: dict[str, Any] = {"step": 0, "order": [], "sum": 0.0, "trained": {}}
-        if self._saved and self._agreed() and (found := self._saved.read()):
-            state = found
-            self._told.note(f"{self._task.name} goes on from step {state['step']} of {self._total}")
+        state = self._resumed() or {"order": [], "sum": 0.0, "trained": asdict(Trained())}
         trained = Trained(**state["trained"])
-        trained.steps = state["step"]
         if self._schedule.log:
-            self._crew.init_trackers(self._task.name)
+            self._open_log()
         self._all.train()
         while trained.steps < self._total:
             turn = trained.steps % self._rounds
             if turn == 0:
-                state["order"] = torch.randperm(len(self._used)).tolist()
-                state["sum"] = 0.0
+                state["order"], state["sum"] = self._drawn(len(self._used)), 0.0
             first = turn * self._schedule.batch_size
             chosen = state["order"][first : first + self._schedule.batch_size]
             state["sum"] += self._step([self._used[i] for i in chosen], trained.steps)
@@ -207,39 +212,56 @@ class _Loop:
                 if self._epoch_ends(trained):
                     break
             self._keep(trained, state)
-        if self._held and self._saved and trained.best < len(trained.losses):
-            self._saved.restore_best()
-        elif self._held and trained.best < len(trained.losses):
-            self._all.load_state_dict(self._best)
+        if self._held and trained.best < len(trained.losses):
+            if self._saved:
+                self._saved.restore_best()
+            else:
+                self._all.load_state_dict(self._best)
         self._end()
         return trained
 
-    def _agreed(self) -> bool:
-        """Whether every process finds the checkpoint of one and the same step."""
-        assert self._saved is not None
-        found = self._crew.gather(torch.tensor([self._saved.step()])).tolist()
-        return len(set(found)) == 1 and found[0] > 0
+    def _drawn(self, count: int) -> list[int]:
+        """Return numbers in an order that is the same in every process."""
+        order: list[int] = torch.randperm(count, generator=self._draws).tolist()
+        return order
+
+    def _resumed(self) -> dict[str, Any] | None:
+        """Take up the checkpoint that every process finds; None where there is no such one."""
+        if self._saved is None:
+            return None
+        found, size = self._saved.read(), self._shares.size
+        step = int(found.state["trained"]["steps"]) if found else 0
+        if found and found.state["processes"] != size:
+            written = found.state["processes"]
+            self._told.note(f"the checkpoint is of {written} processes, not {size}; it is left")
+            step = 0
+        if not self._shares.agree(step):
+            self._told.note("the machines hold different checkpoints; training begins anew")
+            return None
+        if found is None or step == 0:
+            return None
+        self._saved.fill(found)
+        self._draws.set_state(found.tensors["generator order"])
+        self._shares.take_noise(found.tensors["generator noise"])
+        self._told.note(f"{self._task.name} goes on from step {step} of {self._total}")
+        return found.state
 
     def _step(self, places: Sequence[int], step: int) -> float:
         """Make one step and return the mean loss of its batch."""
-        crew, schedule = self._crew, self._schedule
+        schedule = self._schedule
         for group in self._optimizer.param_groups:
             group["lr"] = schedule.rate(step, self._total)
         self._optimizer.zero_grad()
         whole = torch.zeros(())
-        mine = places[crew.process_index :: crew.num_processes]
+        mine = self._shares.mine(places)
         for part in range(schedule.accumulate):
             if share := mine[part :: schedule.accumulate]:
-                with crew.autocast():
-                    loss = self._task.objective(self._module, share)
                 # Each share weighs what it has of the batch, whoever computes it.
-                loss = loss.float() * (len(share) / len(places))
-                crew.backward(loss)
+                loss = self._loss(share) * (len(share) / len(places))
+                self._crew.backward(loss)
                 whole = whole + loss.detach()
-        if crew.num_processes > 1:
-            whole = crew.reduce(whole, "sum")
-            self._share_gradients()
-        value = float(whole)
+        value = float(self._shares.sum(whole))
+        self._shares.gradients(self._parameters)
         if not math.isfinite(value):
             self._end()
             raise _diverged(step, schedule)
@@ -250,22 +272,24 @@ class _Loop:
             with torch.no_grad():
                 self._task.after(self._module)
         if schedule.log:
-            crew.log({"loss": value, "learning_rate": schedule.rate(step, self._total)}, step=step)
+            rate = schedule.rate(step, self._total)
+            self._crew.log({"loss": value, "learning_rate": rate}, step=step)
         return value
 
-    def _share_gradients(self) -> None:
-        """Sum gradients over the processes; a parameter without one counts as zero."""
-        with torch.no_grad():
-            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
-            flat = self._crew.reduce(torch.cat([g.reshape(-1) for g in grads]), "sum")
-            places = flat.split([g.numel() for g in grads])
-            for parameter, part in zip(self._parameters, places, strict=True):
-                parameter.grad = part.view_as(parameter).clone()
+    def _loss(self, places: Sequence[int]) -> torch.Tensor:
+        try:
+            with self._crew.autocast():
+                return self._task.objective(self._module, places).float()
+        except ValueError as problem:
+            if "more than 1 value per channel" not in str(problem):
+                raise
+            why = "a batch norm is left with one, which has no variance"
+            raise _too_few(why, "raise `batch_size`, lower `accumulate`, or start fewer processes")
 
     def _epoch_ends(self, trained: Trained) -> bool:
         """Judge an epoch; say whether training should stop."""
         epoch, figures = len(trained.losses), {"loss": trained.losses[-1]}
-        self._share_buffers()
+        self._shares.buffers(self._all)
         trained.best = epoch if not self._held else trained.best
         if self._held:
             figures |= self._judged()
@@ -281,16 +305,17 @@ class _Loop:
 
     def _judged(self) -> dict[str, float]:
         """Measure the module on what was held out."""
-        size = self._schedule.batch_size
+        size, mine = self._schedule.batch_size, self._shares.mine(self._held)
         self._all.eval()
-        total = 0.0
-        with torch.no_grad(), self._crew.autocast():
-            for first in range(0, len(self._held), size):
-                places = self._held[first : first + size]
-                total += float(self._task.objective(self._module, places)) * len(places)
-            scored = self._task.score(self._module, self._held) if self._task.score else {}
+        total = torch.zeros(())
+        with torch.no_grad():
+            for first in range(0, len(mine), size):
+                places = mine[first : first + size]
+                total += self._loss(places) * len(places)
+            with self._crew.autocast():
+                scored = self._task.score(self._module, self._held) if self._task.score else {}
         self._all.train()
-        return {"held-out loss": total / len(self._held), **scored}
+        return {"held-out loss": float(self._shares.sum(total)) / len(self._held), **scored}
 
     def _keep_best(self) -> None:
         if self._saved:
@@ -300,24 +325,24 @@ class _Loop:
         else:
             self._best = {k: v.detach().clone() for k, v in self._all.state_dict().items()}
 
-    def _share_buffers(self) -> None:
-        """Average what batch norms saw in each process."""
-        if self._crew.num_processes > 1:
-            with torch.no_grad():
-                for buffer in self._all.buffers():
-                    if buffer.is_floating_point():
-                        buffer.copy_(self._crew.reduce(buffer, "mean"))
-
     def _keep(self, trained: Trained, state: dict[str, Any]) -> None:
         every = self._schedule.checkpoint_every
         if self._saved and trained.steps % every == 0 and trained.steps < self._total:
+            self._shares.buffers(self._all)
+            generators = {"order": self._draws.get_state(), "noise": self._shares.noises()}
             if self._crew.is_main_process:
-                told = {"losses": trained.losses, "held": trained.held, "best": trained.best}
-                self._saved.write({**state, "step": trained.steps, "trained": told})
+                told = {**state, "processes": self._shares.size, "trained": asdict(trained)}
+                self._saved.write(told, generators)
             self._crew.wait_for_everyone()
 
+    def _open_log(self) -> None:
+        try:
+            self._crew.init_trackers(self._task.name)
+        except OSError as problem:
+            raise _no_log(str(problem)) from problem
+
     def _end(self) -> None:
-        self._share_buffers()
+        self._shares.buffers(self._all)
         self._all.zero_grad(set_to_none=True)
         self._all.eval()
         if self._schedule.log:
@@ -326,22 +351,17 @@ class _Loop:
 
 def _accelerator(schedule: Schedule) -> Accelerator:
     """Return what knows the other processes, on the processor."""
+    # Without it accelerate writes no log and says nothing.
+    if schedule.log and find_spec("tensorboard") is None:
+        raise _no_log("tensorboard is not installed")
     # One process may train several times, each in its own precision.
     AcceleratorState._reset_state()
-    try:
-        return Accelerator(
-            cpu=True,
-            mixed_precision="bf16" if schedule.precision == "bf16" else "no",
-            log_with="tensorboard" if schedule.log else None,
-            project_dir=schedule.log or None,
-        )
-    except (ImportError, ValueError) as problem:
-        raise HostError(
-            "E325",
-            "the training log cannot be written",
-            why=str(problem).splitlines()[0],
-            fix="pip install tensorboard, or leave out `log`",
-        ) from problem
+    return Accelerator(
+        cpu=True,
+        mixed_precision="bf16" if schedule.precision == "bf16" else "no",
+        log_with="tensorboard" if schedule.log else None,
+        project_dir=schedule.log or None,
+    )
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
@@ -357,4 +377,17 @@ def _diverged(step: int, schedule: Schedule) -> ModelError:
         f"training diverged: the loss is no number at step {step}",
         why=f"the learning rate is {schedule.learning_rate:g}",
         fix="lower `learning_rate`, and look for NaN or huge values in the training data",
+    )
+
+
+def _too_few(why: str, fix: str) -> UsageError:
+    return UsageError("E223", "there are too few samples to train so", why=why, fix=fix)
+
+
+def _no_log(why: str) -> HostError:
+    return HostError(
+        "E325",
+        "the training log cannot be written",
+        why=why,
+        fix="pip install tensorboard, name another folder, or leave out `log`",
     )

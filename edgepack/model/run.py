@@ -19,21 +19,30 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, which is fastest for one small input; undo it afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def repeatable(seed: int) -> Iterator[None]:
     """Seed torch, take its deterministic algorithms and one thread; undo all of it afterwards.
 
     Sums over several threads depend on how many there are: one thread gives the same bits on every
     machine of a kind.
     """
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]):
+    strict = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)
-        torch.set_num_threads(1)
         try:
             yield
         finally:
-            torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)
 
 

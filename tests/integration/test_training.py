@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from edgepack.cache import Cache
@@ -91,6 +92,7 @@ def run(folder, cache, *before):
     return done
 
 
+@pytest.mark.full
 def test_two_processes_train_what_one_does(tmp_path):
     folder = recipe(tmp_path / "net")
     run(folder, tmp_path / "one")
@@ -107,6 +109,7 @@ def test_two_processes_train_what_one_does(tmp_path):
         np.testing.assert_allclose(one[name], two[name], atol=1e-4)
 
 
+@pytest.mark.full
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
     folder = recipe(tmp_path / "net", epochs=400, every=20)
     run(folder, tmp_path / "whole")

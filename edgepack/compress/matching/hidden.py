@@ -21,7 +21,7 @@ def pairs(student: nn.Module, teacher: nn.Module, layers: Sequence[int]) -> list
 
     Raises:
         ModelError: E477 when one of them has no blocks.
-        UsageError: E252 when a block is named that there is not.
+        UsageError: E257 when a block is named that there is not.
     """
     ours, theirs = blocks(student), blocks(teacher)
     return [

@@ -47,7 +47,7 @@ def matched(ours: int, theirs: int, layers: Sequence[int]) -> list[tuple[int, in
         layers: those of the student that are wanted, -1 for the last; all where none is named.
 
     Raises:
-        UsageError: E252 when a block is named that there is not.
+        UsageError: E257 when a block is named that there is not.
     """
     for layer in layers:
         if not -ours <= layer < ours:

@@ -23,7 +23,7 @@ def pairs(student: nn.Module, teacher: nn.Module, layers: Sequence[int]) -> list
 
     Raises:
         ModelError: E477 when one of them has no attention that is known.
-        UsageError: E252 when a block is named that there is not.
+        UsageError: E257 when a block is named that there is not.
     """
     ours, theirs = attentions(student), attentions(teacher)
     return [

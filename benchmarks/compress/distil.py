@@ -1,0 +1,55 @@
+"""A small student of the convnet: taught on 100 pictures, and on all of them without labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from compress.scene import Bar, Shown, accuracy, context, convnet
+from edgepack.compress.distil import Distil
+from edgepack.model import Model
+from edgepack.model.run import repeatable
+from edgepack.source.digits import INPUT, RANGES
+
+FEW = 100
+STUDENT = "torch:student.py:build"
+BARS = (
+    Bar("gained by soft answers", 3, True, "points of accuracy over hard labels, 100 pictures"),
+    Bar("lost without labels", 1, False, "points of accuracy to full labels, all pictures"),
+)
+
+
+def student(seed: int) -> Model:
+    """Return an untrained network of 9 thousand parameters: one hidden layer, no convolution."""
+    with repeatable(seed):
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+        example = {INPUT.name: np.zeros((1, 1, 8, 8), np.float32)}
+        return Model.of(module, (INPUT,), example, ("logits",))
+
+
+def taught(seed: int, count: int, epochs: int, alpha: float, *, labelled: bool) -> float:
+    """Return the accuracy of a student after training on so many pictures, in percent."""
+    one = Distil(student=STUDENT, epochs=epochs, batch_size=32, learning_rate=3e-3, alpha=alpha)
+    made = context(seed, Shown(0, count, labelled))
+    made = replace(made, models={STUDENT: lambda: student(seed)})
+    return accuracy(one.apply(convnet(seed), made))
+
+
+def measure(seed: int) -> dict[str, float]:
+    """Train students of one schedule on labels, and on what the convnet answers at T = 4."""
+    torch.set_num_threads(1)
+    every = RANGES["train"][1]
+    hard = taught(seed, FEW, 200, 0.0, labelled=True)
+    soft = taught(seed, FEW, 200, 1.0, labelled=True)
+    full = taught(seed, every, 40, 0.0, labelled=True)
+    transfer = taught(seed, every, 40, 1.0, labelled=False)
+    return {
+        "teacher": accuracy(convnet(seed)),
+        "100 hard labels": hard,
+        "100 soft answers": soft,
+        "gained by soft answers": soft - hard,
+        "all hard labels": full,
+        "all soft answers, no labels": transfer,
+        "lost without labels": full - transfer,
+    }
