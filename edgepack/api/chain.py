@@ -173,13 +173,9 @@ class Chain:
     ) -> Node:
         name = record.name if record else "load"
         options = record.options if record else {}
-        if entry := self._cached(key):
-            try:
-                told = json.loads((entry / "step.json").read_bytes())
-                step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
-                return Node(key, kind, cache(lambda: self._load(kind, entry)), told["facts"], step)
-            except (OSError, ValueError, LookupError, TypeError) as problem:
-                self.cache.drop(key, f"it cannot be read: {problem}")
+        if found := self._cached(key):
+            entry, step, facts = found
+            return Node(key, kind, cache(lambda: self._load(kind, entry)), facts, step)
         recorder = Recorder(self.events)
         self.events.progress(name, 0, 1)
         began = time.monotonic()
@@ -215,10 +211,17 @@ class Chain:
             value = self._load(kind, stored)
         return Node(key, kind, lambda: value, facts, step)
 
-    def _cached(self, key: str) -> Path | None:
-        """Return the entry of a key; with several processes only where each of them has it."""
-        entry = self.cache.get(key)
-        return entry if self.crew is None or self.crew.all(entry is not None) else None
+    def _cached(self, key: str) -> tuple[Path, Step, Mapping[str, Any]] | None:
+        """Return a key's entry, its step and facts; of several processes each must have it."""
+        found = None
+        if entry := self.cache.get(key):
+            try:
+                told = json.loads((entry / "step.json").read_bytes())
+                step = self.made.get(key) or Step.model_validate({**told["step"], "cached": True})
+                found = entry, step, told["facts"]
+            except (OSError, ValueError, LookupError, TypeError) as problem:
+                self.cache.drop(key, f"it cannot be read: {problem}")
+        return found if self.crew is None or self.crew.all(found is not None) else None
 
     def _load(self, kind: Kind, entry: Path) -> Value:
         if kind == "artifact":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from edgepack.base import Context, ModelPass
+from edgepack.types import Split
 
 if TYPE_CHECKING:
     from edgepack.model import Model
 
 
 class Recalibrate(ModelPass):
-    """Estimate the means and variances of all batch norms on the training data, in one pass.
+    """Estimate the means and variances of all batch norms anew, in one pass over the data.
 
     A batch norm holds what its inputs looked like in training; after pruning they look otherwise.
     No weight changes. He et al., Filter Pruning via Geometric Median (CVPR 2019) and Li et al.,
@@ -21,8 +22,9 @@ class Recalibrate(ModelPass):
     """
 
     name: ClassVar[str] = "recalibrate"
-    needs = frozenset({"train"})
+    reads: ClassVar[frozenset[Split]] = frozenset({"train", "calibration"})
 
+    data: Literal["train", "calibration"] = Field("train", description="split that is looked at")
     batch_size: int = Field(
         64, ge=2, description="samples whose mean and variance are one estimate"
     )
@@ -33,7 +35,8 @@ class Recalibrate(ModelPass):
 
         Raises:
             ModelError: E458 when there is no batch norm.
-            UsageError: E264, E266 when the training data does not fit the model.
+            UsageError: E224 without samples of the split that the user gave, E264, E266 when they
+                do not fit the model.
         """
         from edgepack.compress.statistics import recalibrated
 

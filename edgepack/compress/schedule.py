@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepack.types import Frozen
 
@@ -45,6 +45,12 @@ class Training(Frozen):
         description="steps between checkpoints that a killed build goes on from; 0 for none",
     )
     log: str = Field("", description="folder for TensorBoard, or nothing")
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.patience and not self.hold_out:
+            raise ValueError("`patience` needs `hold_out`, by which an epoch is judged")
+        return self
 
     def schedule(self) -> Schedule:
         """Return the options as the training loop takes them."""

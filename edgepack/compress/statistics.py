@@ -8,7 +8,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepack.compress.batches import Batches
-from edgepack.errors import ModelError
+from edgepack.errors import ModelError, UsageError
 from edgepack.model.run import repeatable
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ def recalibrated(model: Model, options: Recalibrate, context: Context) -> Model:
             why="layer norms and others hold no statistics of the training data",
             fix="leave out `recalibrate`",
         )
-    data = Batches.of(ours, context.data["train"], labelled=False, most=options.samples)
+    samples = context.data.get(options.data)
+    if samples is None or samples.generated:
+        raise UsageError(
+            "E224",
+            f"`recalibrate` needs {options.data} data, and the recipe names none",
+            why="batch norms measured on made-up samples would fit no real ones",
+            fix=f'add `{options.data} = "..."` under [data], or take another split by `data`',
+        )
+    data = Batches.of(ours, samples, labelled=False, most=options.samples)
     before = {name: layer.running_mean.clone() for name, layer in norms.items()}
     momenta = {name: layer.momentum for name, layer in norms.items()}
     for layer in norms.values():

@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from edgepack.errors import HostError, ModelError, UsageError
+from edgepack.errors import ModelError, UsageError
 from edgepack.model.checkpoint import Checkpoint
-from edgepack.model.shares import Shares
+from edgepack.model.shares import Shares, accelerator, open_log
 
 
 class Objective(Protocol):
@@ -164,7 +161,7 @@ class _Loop:
         resume: Path | None,
     ) -> None:
         self._module, self._task, self._schedule, self._told = module, task, schedule, told
-        self._crew = _accelerator(schedule)
+        self._crew = accelerator(schedule.precision, schedule.log)
         self._shares = Shares(self._crew)
         self._all = torch.nn.ModuleDict({"model": module})
         if task.extra is not None:
@@ -196,7 +193,7 @@ class _Loop:
         state = self._resumed() or {"order": [], "sum": 0.0, "trained": asdict(Trained())}
         trained = Trained(**state["trained"])
         if self._schedule.log:
-            self._open_log()
+            open_log(self._crew, self._task.name)
         self._all.train()
         while trained.steps < self._total:
             turn = trained.steps % self._rounds
@@ -284,7 +281,8 @@ class _Loop:
             if "more than 1 value per channel" not in str(problem):
                 raise
             why = "a batch norm is left with one, which has no variance"
-            raise _too_few(why, "raise `batch_size`, lower `accumulate`, or start fewer processes")
+            fix = "raise `batch_size`, lower `accumulate`, or start fewer processes"
+            raise _too_few(why, fix) from problem
 
     def _epoch_ends(self, trained: Trained) -> bool:
         """Judge an epoch; say whether training should stop."""
@@ -319,7 +317,7 @@ class _Loop:
 
     def _keep_best(self) -> None:
         if self._saved:
-            if self._crew.is_main_process:
+            if self._crew.is_local_main_process:
                 self._saved.write_best()
             self._crew.wait_for_everyone()
         else:
@@ -330,16 +328,10 @@ class _Loop:
         if self._saved and trained.steps % every == 0 and trained.steps < self._total:
             self._shares.buffers(self._all)
             generators = {"order": self._draws.get_state(), "noise": self._shares.noises()}
-            if self._crew.is_main_process:
+            if self._crew.is_local_main_process:
                 told = {**state, "processes": self._shares.size, "trained": asdict(trained)}
                 self._saved.write(told, generators)
             self._crew.wait_for_everyone()
-
-    def _open_log(self) -> None:
-        try:
-            self._crew.init_trackers(self._task.name)
-        except OSError as problem:
-            raise _no_log(str(problem)) from problem
 
     def _end(self) -> None:
         self._shares.buffers(self._all)
@@ -347,21 +339,6 @@ class _Loop:
         self._all.eval()
         if self._schedule.log:
             self._crew.end_training()
-
-
-def _accelerator(schedule: Schedule) -> Accelerator:
-    """Return what knows the other processes, on the processor."""
-    # Without it accelerate writes no log and says nothing.
-    if schedule.log and find_spec("tensorboard") is None:
-        raise _no_log("tensorboard is not installed")
-    # One process may train several times, each in its own precision.
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=True,
-        mixed_precision="bf16" if schedule.precision == "bf16" else "no",
-        log_with="tensorboard" if schedule.log else None,
-        project_dir=schedule.log or None,
-    )
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
@@ -382,12 +359,3 @@ def _diverged(step: int, schedule: Schedule) -> ModelError:
 
 def _too_few(why: str, fix: str) -> UsageError:
     return UsageError("E223", "there are too few samples to train so", why=why, fix=fix)
-
-
-def _no_log(why: str) -> HostError:
-    return HostError(
-        "E325",
-        "the training log cannot be written",
-        why=why,
-        fix="pip install tensorboard, name another folder, or leave out `log`",
-    )

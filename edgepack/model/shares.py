@@ -1,4 +1,4 @@
-"""How several processes train as one: each has its share of a batch, then what they found is summed.
+"""How several processes train as one: each has its share of a batch, and their sums are one.
 
 Weights are the same in all of them at any time; so are the order of samples and every decision.
 """
@@ -6,12 +6,13 @@ Weights are the same in all of them at any time; so are the order of samples and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from edgepack.errors import HostError
 
 
 class Shares:
@@ -73,3 +74,47 @@ class Shares:
             for buffer in module.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self._crew.reduce(buffer, "mean"))
+
+
+def accelerator(precision: str, log: str) -> Accelerator:
+    """Return what knows the other processes, on the processor.
+
+    Args:
+        precision: ``float32`` or ``bf16``.
+        log: folder for TensorBoard, or nothing.
+
+    Raises:
+        HostError: E325 when a log is asked for and tensorboard is missing.
+    """
+    # Without tensorboard, accelerate writes no log and says nothing.
+    if log and find_spec("tensorboard") is None:
+        raise _unlogged("tensorboard is not installed")
+    # One process may train several times, each in its own precision.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        cpu=True,
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with="tensorboard" if log else None,
+        project_dir=log or None,
+    )
+
+
+def open_log(crew: Accelerator, name: str) -> None:
+    """Begin a log in the folder that `accelerator` was given.
+
+    Raises:
+        HostError: E325 when it cannot be written.
+    """
+    try:
+        crew.init_trackers(name)
+    except OSError as problem:
+        raise _unlogged(str(problem)) from problem
+
+
+def _unlogged(why: str) -> HostError:
+    return HostError(
+        "E325",
+        "the training log cannot be written",
+        why=why,
+        fix="pip install tensorboard, name another folder, or leave out `log`",
+    )
