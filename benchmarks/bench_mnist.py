@@ -24,7 +24,7 @@ from edgepack.artifact import Artifact
 from edgepack.devices.agent import open_session
 from edgepack.report import TargetReport
 
-RECIPE = Path(__file__).parents[1] / "examples/mnist/recipe.toml"
+RECIPE = Path(__file__).parents[1] / "examples/mnist/edgepack.toml"
 ROUNDS = 300
 MOST_LOST, LEAST_FASTER, MOST_WORK = 1.0, 1.5, 0.5
 

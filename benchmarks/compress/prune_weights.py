@@ -1,8 +1,8 @@
 """Single weights set to zero, without fine-tuning.
 
-SparseGPT and magnitude go through all layers of the transformer, and through the convnet but for
-its first and last layer. Wanda is told from magnitude on the transformer's blocks, as its authors
-do: in a first layer of four inputs an output has too few weights to choose from.
+SparseGPT and magnitude go through all layers of the transformer, and, as figures without a bar,
+through the convnet but for its first and last layer. Wanda is held against magnitude on the
+transformer's blocks alone, as its authors do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ ENDS = {
 BARS = (
     Bar("SparseGPT 75 %: lost", 4.0, False, "points lost"),
     Bar("SparseGPT 75 %: over magnitude", 10.0, True, "points better than magnitude"),
-    Bar("SparseGPT 75 %, convnet: lost", 4.0, False, "points lost"),
-    Bar("SparseGPT 75 %, convnet: over magnitude", 10.0, True, "points better than magnitude"),
     Bar("Wanda 60 %: over magnitude", 0.01, True, "points better than magnitude"),
 )
 

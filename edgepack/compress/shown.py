@@ -23,8 +23,8 @@ def shown(context: Context, splits: Sequence[Split], method: str) -> Samples:
         raise UsageError(
             "E227",
             f"`{method}` needs {' or '.join(splits)} data, and the recipe names none",
-            where="method",
-            fix=f'add `{splits[0]} = "..."` under [data], or take a method that needs no data',
+            where="data",
+            fix=f'add `{splits[0]} = "..."` under [data], or take one that needs no data',
         )
     samples = context.data[split]
     if samples.generated:

@@ -8,7 +8,7 @@ import edgepack.api as api
 from edgepack.api.run import execute
 from edgepack.artifact import Artifact
 
-RECIPE = Path(__file__).parents[2] / "examples/mnist/recipe.toml"
+RECIPE = Path(__file__).parents[2] / "examples/mnist/edgepack.toml"
 
 
 def built(out, target, **rest):

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 BLOCK = 128
 """Columns among which the weights that go are chosen at once."""
-DAMPING = 0.01
-"""What is added to the diagonal, as a share of its mean."""
+DAMPING = 0.1
+"""What is added to the diagonal, as a share of its mean.
+
+The paper takes 0.01. On five transformers other than those of the bench, 75 % zeros cost 2.1 points
+with 0.1, 3.2 with 0.01 and 5.9 with 0.001.
+"""
 STEPS = 40
 """Of the conjugate gradients."""
 
