@@ -119,7 +119,7 @@ def test_sparsegpt_hands_a_weight_to_a_twin_of_its_input():
     one = PruneWeights(method="sparsegpt", ratio=0.34)
     given = sparsegpt.pruned(weights, inputs(rows), one)[0, 0]
     assert (given == 0).tolist() == [True, False, False] or (given == 0).tolist()[1]
-    assert float(given[:2].sum()) == pytest.approx(2.5, rel=0.02)
+    assert float(given[:2].sum()) == pytest.approx(2.5, rel=0.05)
 
 
 def test_sparsegpt_errs_less_than_zeros_alone_and_zeroes_what_is_never_fed():
