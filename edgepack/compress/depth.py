@@ -50,8 +50,9 @@ class PruneLayers(ModelPass):
         """Decide which layers go, and drop them.
 
         Raises:
-            ModelError: E468 when the model has no list of layers, or none would be left.
-            UsageError: E213 when `influence` has no data.
+            ModelError: E468 when the model has no list of layers, none would be left, or it does
+                not run without those that go.
+            UsageError: E227 when `influence` has no data, E266 when shapes of the data differ.
         """
         from edgepack.compress.influence import shortened
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from edgepack.compress.batches import Batches
 from edgepack.compress.growth import compensated
 from edgepack.compress.heads import HeadPruning, PrunedAttention, PruneHeads
 from edgepack.compress.objective import first, loss
+from edgepack.compress.shown import shown
 from edgepack.errors import ModelError, UsageError, did_you_mean
 from edgepack.model.attention import Attention, attentions_of
 from edgepack.model.edits import replay
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from edgepack.base import Context
     from edgepack.model import Model
 
-BATCH = 32
+FEW = 64
+"""Samples below which the order of heads is mostly theirs, and not the task's."""
+HARDLY = 0.95
+"""Share of the multiply-adds left above which nothing is noticed of it."""
+CLOSE = 1e-4
+"""Difference of outputs, relative to the largest, that the order of sums may make."""
 
 
 def pruned(model: Model, options: PruneHeads, context: Context) -> Model:
@@ -58,8 +65,50 @@ def pruned(model: Model, options: PruneHeads, context: Context) -> Model:
         cuts=cuts,
     )
     context.events.decision(decision)
-    made = replay(model, cuts)
+    made = _cut(model, some, cuts)
+    _note(model, made, some, gone, options, context)
     return compensated(made, model, options.compensate, context) if options.compensate else made
+
+
+def _cut(model: Model, found: Sequence[Attention], cuts: Sequence[Heads]) -> Model:
+    """Return the model without heads, once it is seen to answer as with their gates shut."""
+    try:
+        made = replay(model, cuts)
+    except ModelError as problem:
+        if problem.code != "E433":
+            raise
+        raise _bound(problem.why) from problem
+    gates = {one.name: torch.ones(one.groups) for one in found}
+    for cut in cuts:
+        gates[cut.module][list(cut.indices)] = 0
+    with gated(model.module, found, list(gates.values())):
+        wanted = model.run(model.example)
+    given = made.run(model.example)
+    for name, one in wanted.items():
+        if not np.allclose(one, given[name], rtol=0, atol=CLOSE * max(1.0, np.abs(one).max())):
+            raise _bound(f"without them `{name}` is not what it is when they give nothing")
+    return made
+
+
+def _note(
+    before: Model,
+    after: Model,
+    found: Sequence[Attention],
+    gone: Sequence[Sequence[int]],
+    options: PruneHeads,
+    context: Context,
+) -> None:
+    """Say where pruning heads does not suit, or gains less than it seems."""
+    heads, removed = sum(one.groups for one in found), sum(len(indices) for indices in gone)
+    if options.scope == "global" and removed < round(options.ratio * heads):
+        context.events.note(
+            f"{removed} of {heads} heads are removed, fewer than asked: each layer keeps one"
+        )
+    was, now = before.facts()["multiply_adds"], after.facts()["multiply_adds"]
+    if not options.compensate and now > HARDLY * was:
+        context.events.note(
+            f"{now / was:.0%} of the multiply-adds are left: do not expect a lower latency"
+        )
 
 
 def chosen(scores: Sequence[torch.Tensor], ratio: float, scope: str) -> list[list[int]]:
@@ -94,13 +143,10 @@ def _scores(
         return [torch.rand(one.groups) for one in found]
     if options.criterion == "l2":
         return [_length(model.module, one) for one in found]
-    if "train" not in context.data:
-        raise UsageError(
-            "E229",
-            "`prune-heads` by gradient needs train data and the recipe names none",
-            fix='add `train = "..."` under [data], or set criterion = "l2"',
-        )
-    data = Batches.of(model, context.data["train"], labelled=False, most=options.samples)
+    samples = shown(context, ("train",), "gradient")
+    data = Batches.of(model, samples, labelled=False, most=options.samples)
+    if len(data) < FEW:
+        context.events.note(f"{len(data)} samples judge the heads: too few to tell them apart well")
     return gradients(model, found, data, context.events.progress)
 
 
@@ -179,10 +225,14 @@ def _check_names(names: Sequence[str], patterns: Sequence[str]) -> None:
             )
 
 
+def _bound(why: str) -> ModelError:
+    return _nothing(f"{why}; the model counts heads elsewhere, as in a position bias of all layers")
+
+
 def _nothing(why: str) -> ModelError:
     return ModelError(
         "E467",
-        "there are no attention heads to prune",
+        "no attention heads can be pruned",
         why=why,
         fix="raise `ratio`, spare fewer layers, or leave out `prune-heads`",
     )

@@ -36,39 +36,48 @@ def compensated(pruned: Model, whole: Model, by: str, context: Context) -> Model
     name = blocks_of(pruned.module)
     blocks = pruned.module.get_submodule(name) if name else ()
     if not name or any(feed_of(block) is None for block in blocks):
-        raise ModelError(
-            "E469",
-            "the model cannot be grown to compensate",
-            why="it has no list of blocks with a feed-forward part",
-            fix="leave out `compensate`",
-        )
-    saved = _work(whole) - _work(pruned)
-    edits: Sequence[Insert]
-    if by == "width":
-        one = [Insert(module=f"{name}.{place}", neurons=ROUND) for place in range(len(blocks))]
-        times = int(saved / max(1, _work(replay(pruned, one)) - _work(pruned)))
-        edits = (
-            [edit.model_copy(update={"neurons": times * ROUND}) for edit in one] if times else []
-        )
-    else:
-        once = [Insert(module=name, layers=(len(blocks) - 1,))]
-        times = int(saved / max(1, _work(replay(pruned, once)) - _work(pruned)))
-        edits = [Insert(module=name, layers=(len(blocks) - 1,) * times)] if times else []
-    grown = replay(pruned, edits)
+        raise _fixed("it has no list of blocks with a feed-forward part")
+    grow = _wider if by == "width" else _deeper
+    try:
+        step = _work(replay(pruned, grow(name, len(blocks), 1))) - _work(pruned)
+        times = (_work(whole) - _work(pruned)) // max(1, step)
+        grown = replay(pruned, grow(name, len(blocks), times)) if times else pruned
+    except ModelError as problem:
+        if problem.code not in {"E429", "E433"}:
+            raise
+        raise _fixed(problem.why) from problem
     context.events.decision(
         {
             "compensated_by": by,
-            "neurons_added" if by == "width" else "layers_added": times * ROUND
-            if by == "width"
-            else times,
-            "multiply_adds": {"before": _work(whole), "after": _work(grown)},
+            **({"neurons_added": times * ROUND} if by == "width" else {"layers_added": times}),
+            "multiply_adds": {
+                "before": _work(whole),
+                "pruned": _work(pruned),
+                "after": _work(grown),
+            },
         }
     )
-    if not edits:
+    if not times:
         context.events.note("the work saved is less than the smallest growth: nothing was added")
     else:
         context.events.note("what was added gives nothing yet: train the model after this")
     return grown
+
+
+def _wider(name: str, count: int, times: int) -> Sequence[Insert]:
+    """Return the edits that give each block some rounds of neurons more."""
+    return [Insert(module=f"{name}.{place}", neurons=times * ROUND) for place in range(count)]
+
+
+def _deeper(name: str, count: int, times: int) -> Sequence[Insert]:
+    """Return the edit that puts some layers behind the last one."""
+    return [Insert(module=name, layers=(count - 1,) * times)]
+
+
+def _fixed(why: str) -> ModelError:
+    return ModelError(
+        "E469", "the model cannot be grown to compensate", why=why, fix="leave out `compensate`"
+    )
 
 
 def _work(model: Model) -> int:

@@ -12,8 +12,9 @@ from torch.nn.functional import cosine_similarity
 from edgepack.compress.batches import Batches
 from edgepack.compress.depth import LayerPruning, PruneLayers
 from edgepack.compress.objective import first
-from edgepack.errors import ModelError, UsageError
-from edgepack.model.attention import blocks_of
+from edgepack.compress.shown import shown
+from edgepack.errors import ModelError
+from edgepack.model.attention import attentions_of, entering, stacks_of
 from edgepack.model.edits import replay
 from edgepack.model.run import repeatable
 from edgepack.types import Drop
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from edgepack.model import Model
 
 BATCH = 16
+FEW = 16
+"""Samples below which what blocks turn is mostly theirs, and not the task's."""
 
 
 def shortened(model: Model, options: PruneLayers, context: Context) -> Model:
     """Return the model without the layers that matter least; see `PruneLayers`."""
-    name = blocks_of(model.module)
+    name = next(iter(stacks_of(model.module)), "")
     if not name:
         raise _unfit("it has no list of blocks of one kind", "leave out `prune-layers`")
     blocks = model.module.get_submodule(name)
@@ -54,7 +57,31 @@ def shortened(model: Model, options: PruneLayers, context: Context) -> Model:
             scores=tuple(round(score, 5) for score in scores),
         )
     )
-    return replay(model, [Drop(module=name, indices=dropped)])
+    try:
+        made = replay(model, [Drop(module=name, indices=dropped)])
+    except ModelError as problem:
+        if problem.code != "E433":
+            raise
+        raise _unfit(
+            f"without them {problem.what}: {problem.why}", "leave out `prune-layers`"
+        ) from problem
+    _note(model, made, name, context)
+    return made
+
+
+def _note(before: Model, after: Model, name: str, context: Context) -> None:
+    """Say what dropping layers does not do."""
+    others = [
+        other
+        for other in stacks_of(after.module)
+        if not f"{other}.".startswith(f"{name}.")
+        and not name.startswith(f"{other}.")
+        and attentions_of(after.module.get_submodule(other)[0])
+    ]
+    if others:
+        context.events.note(f"layers of `{name}` are dropped; those of `{others[0]}` stay")
+    if after.facts()["parameters"] == before.facts()["parameters"]:
+        context.events.note("the layers share their weights: the file stays as large as it is")
 
 
 def _scores(
@@ -75,27 +102,35 @@ def _scores(
             float(sum(p.detach().double().square().sum() for p in block.parameters()) ** 0.5)
             for block in blocks
         )
-    split = next((s for s in ("calibration", "train") if s in context.data), None)
-    if split is None:
-        raise UsageError(
-            "E213",
-            "`prune-layers` by influence needs calibration or train data",
-            fix='add `calibration = "..."` under [data], or set criterion = "magnitude"',
-        )
-    data = Batches.of(model, context.data[split], labelled=False, most=options.samples)  # type: ignore[index]
+    samples = shown(context, ("calibration", "train"), "influence")
+    data = Batches.of(model, samples, labelled=False, most=options.samples)
+    if len(data) < FEW:
+        context.events.note(f"{len(data)} samples judge the layers: too few to tell them apart")
     return influence(model, blocks, data)
 
 
 def influence(model: Model, blocks: nn.ModuleList, data: Batches) -> tuple[float, ...]:
-    """Return one minus the mean cosine between each block's input and output, over all tokens."""
+    """Return one minus the mean cosine between each block's input and output, over all tokens.
+
+    Padding, as the mask says, does not count.
+
+    Raises:
+        ModelError: E468 when a block is not called, or gives what it takes in another shape.
+    """
     turned = [0.0] * len(blocks)
     seen = [0] * len(blocks)
+    masks: list[torch.Tensor] = []
 
     def hook(place: int) -> Callable[..., None]:
         def measure(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            before = args[0] if args else kwargs["hidden_states"]
-            after = first(output)
-            alike = cosine_similarity(before.flatten(0, -2), after.flatten(0, -2), dim=-1)
+            before, after = entering(args, kwargs), first(output)
+            if before.shape != after.shape:
+                raise _unfit(
+                    f"layer {place} changes the shape of what flows", "leave out `prune-layers`"
+                )
+            alike = cosine_similarity(before, after, dim=-1)
+            if masks and masks[0].shape == alike.shape:
+                alike = alike[masks[0] != 0]
             turned[place] += float((1 - alike).sum())
             seen[place] += alike.numel()
 
@@ -108,11 +143,14 @@ def influence(model: Model, blocks: nn.ModuleList, data: Batches) -> tuple[float
     try:
         with torch.no_grad():
             for inputs, _ in data.each(BATCH):
+                masks = [x for n, x in zip(data.names, inputs, strict=True) if "mask" in n]
                 model.module(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(total / max(1, count) for total, count in zip(turned, seen, strict=True))
+    if not all(seen):
+        raise _unfit(f"layer {seen.index(0)} of the list is not called", "leave out `prune-layers`")
+    return tuple(total / count for total, count in zip(turned, seen, strict=True))
 
 
 def _unfit(why: str, fix: str) -> ModelError:

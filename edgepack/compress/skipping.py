@@ -13,7 +13,7 @@ from edgepack.compress.batches import Batches
 from edgepack.compress.objective import first
 from edgepack.compress.train import plain, summary, train
 from edgepack.errors import ModelError
-from edgepack.model.attention import blocks_of
+from edgepack.model.attention import blocks_of, entering
 
 if TYPE_CHECKING:
     from edgepack.base import Context
@@ -25,12 +25,7 @@ def trained_to_skip(model: Model, options: LayerDrop, context: Context) -> Model
     """Return the model after training with blocks left out; see `LayerDrop`."""
     name = blocks_of(model.module)
     if not name:
-        raise ModelError(
-            "E449",
-            "the model has no list of layers to leave out",
-            why="no list holds two or more blocks of one kind",
-            fix="leave out `layer-drop`",
-        )
+        raise _unfit("no list holds two or more blocks of one kind")
     data = Batches.of(model, context.data["train"], labelled=False)
     aim = plain(data)
 
@@ -54,11 +49,10 @@ def _skipped(blocks: nn.ModuleList, left_out: Sequence[bool]) -> Iterator[None]:
     """Let blocks give what they are given."""
 
     def instead(_: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        given = args[0] if args else kwargs["hidden_states"]
-        if isinstance(output, tuple | list):
-            return (given, *output[1:])
-        assert first(output).shape == given.shape
-        return given
+        given = entering(args, kwargs)
+        if first(output).shape != given.shape:
+            raise _unfit("a layer changes the shape of what flows")
+        return (given, *output[1:]) if isinstance(output, tuple | list) else given
 
     handles = [
         block.register_forward_hook(instead, with_kwargs=True)
@@ -70,3 +64,12 @@ def _skipped(blocks: nn.ModuleList, left_out: Sequence[bool]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _unfit(why: str) -> ModelError:
+    return ModelError(
+        "E449",
+        "the model has no layers that training could leave out",
+        why=why,
+        fix="leave out `layer-drop`",
+    )

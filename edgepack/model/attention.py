@@ -1,13 +1,16 @@
 """Finds the blocks and the attention of transformers, whatever their class is called.
 
-Attention is a module with three linear layers for queries, keys and values, or one for all three
-(GPT-2), and a linear layer behind it that joins what its heads give.
+Attention is a module with three linear layers for queries, keys and values, or one that gives all
+of them (GPT-2, ModernBERT), and a linear layer behind it that joins what its heads give.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 
 from edgepack.model.matrices import is_transposed
@@ -15,11 +18,12 @@ from edgepack.model.matrices import is_transposed
 TRIPLES = (
     ("q_proj", "k_proj", "v_proj"),
     ("query", "key", "value"),
+    ("query_proj", "key_proj", "value_proj"),
     ("q_lin", "k_lin", "v_lin"),
     ("q", "k", "v"),
 )
-FUSED = ("c_attn",)
-JOINING = ("o_proj", "out_proj", "out_lin", "c_proj", "o", "dense")
+FUSED = ("c_attn", "Wqkv")
+JOINING = ("o_proj", "out_proj", "out_lin", "c_proj", "o", "dense", "Wo")
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,28 @@ class Attention:
 
 
 def blocks_of(module: nn.Module) -> str:
-    """Return the name of the list of a model's blocks: the longest list of layers of one class.
+    """Return the name of the list of a model's blocks; nothing where there is none."""
+    return next(iter(stacks_of(module)), "")
 
-    Nothing where there is no list of at least two.
+
+def stacks_of(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of lists of two layers or more of one class, what is most a stack first.
+
+    Layers with attention come before others, such as experts within a block; then the longest.
     """
     lists = {
-        name: len(layers)
+        name: (bool(attentions_of(layers[0])), len(layers))
         for name, layers in module.named_modules()
         if isinstance(layers, nn.ModuleList)
         and len(layers) > 1
         and len({type(layer) for layer in layers}) == 1
     }
-    return max(lists, key=lambda name: lists[name], default="")
+    return tuple(sorted(lists, key=lambda name: lists[name], reverse=True))
+
+
+def entering(args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """Return what flows into a block that is called so: the first tensor."""
+    return next(one for one in (*args, *kwargs.values()) if isinstance(one, torch.Tensor))
 
 
 def attentions_of(module: nn.Module) -> tuple[Attention, ...]:
@@ -84,8 +98,11 @@ def _attention(root: nn.Module, name: str, part: nn.Module) -> Attention | None:
     width = _width(part)
     if not joining or not width:
         return None
-    asked = outputs(query) // (3 if names[0] == names[1] else 1)
-    read = outputs(key) // (3 if names[0] == names[1] else 1)
+    share = 3 if names[0] == names[1] else 1
+    asked, read = outputs(query) // share, outputs(key) // share
+    # Attention whose keys are fewer than its queries, all in one layer, has another order of rows.
+    if asked != inputs(root.get_submodule(joining)):
+        return None
     if asked % width or read % width or (asked // width) % (read // width):
         return None
     queries, keys, values = (f"{name}.{key}" if name else key for key in names)
@@ -117,6 +134,11 @@ def _width(part: nn.Module) -> int:
 
 def _linear(layer: nn.Module | None) -> bool:
     return layer is not None and (isinstance(layer, nn.Linear) or is_transposed(layer))
+
+
+def inputs(layer: nn.Module) -> int:
+    """Return how many inputs a linear layer has."""
+    return int(layer.weight.shape[0 if is_transposed(layer) else 1])
 
 
 def outputs(layer: nn.Module) -> int:

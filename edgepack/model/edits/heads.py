@@ -24,7 +24,7 @@ def edit(model: Model, removals: Sequence[Heads]) -> None:
     """Remove heads, in place: rows of what asks, is asked and is read, columns of what joins them.
 
     Where all attention modules of one configuration then have the same number of heads, the
-    configuration says so.
+    configuration says so, if it tells the width of a head apart from their number.
 
     Raises:
         ModelError: E429 when a removal does not fit.
@@ -106,7 +106,7 @@ def _tell_config(root: nn.Module) -> None:
     for config, counts in found.values():
         if len(counts) == 1:
             heads, groups = counts.pop()
-            if hasattr(config, "head_dim") is False and hasattr(config, "hidden_size"):
+            if not isinstance(getattr(config, "head_dim", None), int):
                 # Classes that divide the width by the heads would find another width of a head.
                 continue
             for key, value in (("num_attention_heads", heads), ("num_key_value_heads", groups)):

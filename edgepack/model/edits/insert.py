@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
-from edgepack.model.attention import attentions_of, outputs
+from edgepack.model.attention import attentions_of, inputs, outputs
 from edgepack.model.edits.drop import renumber
 from edgepack.model.edits.place import at, misfit, put
 from edgepack.model.matrices import is_transposed
 
 if TYPE_CHECKING:
     from edgepack.model import Model
-    from edgepack.types import Insert
+    from edgepack.types import Insert, Tensors
+
+CLOSE = 1e-4
+"""Difference of outputs, relative to the largest, that new parts may make: that of norms twice."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,6 @@ def feed_of(block: nn.Module) -> Feed | None:
     return Feed(into, out) if into else None
 
 
-def inputs(layer: nn.Module) -> int:
-    """Return how many inputs a linear layer has."""
-    return int(layer.weight.shape[0 if is_transposed(layer) else 1])
-
-
 def _widen(block: nn.Module, one: Insert) -> None:
     feed = feed_of(block)
     if feed is None:
@@ -85,13 +84,23 @@ def _deepen(model: Model, one: Insert) -> None:
     layers = at(model.module, one.module)
     if not isinstance(layers, nn.ModuleList) or not set(one.layers) <= set(range(len(layers))):
         raise misfit(one.module, "it is no list with these layers")
+    wanted = model.run(model.example)
     grown: list[nn.Module] = []
+    new, origins = [], []
     for place, layer in enumerate(layers):
         grown.append(layer)
+        origins.append(place)
         for _ in range(one.layers.count(place)):
+            new.append(len(grown))
             grown.append(_silent(layer, one.module))
+            origins.append(place)
     put(model.module, one.module, nn.ModuleList(grown))
-    renumber(model.module, at(model.module, one.module), len(layers))
+    renumber(model.module, one.module, len(layers), origins)
+    if not _alike(wanted, model.run(model.example)):
+        for place in new:
+            _hand_over(grown[place - 1], grown[place])
+        if not _alike(wanted, model.run(model.example)):
+            raise misfit(one.module, "a layer of it that should add nothing changes the answers")
 
 
 def _silent(layer: nn.Module, name: str) -> nn.Module:
@@ -107,6 +116,37 @@ def _silent(layer: nn.Module, name: str) -> nn.Module:
             if end.bias is not None:
                 end.bias.zero_()
     return made
+
+
+def _hand_over(layer: nn.Module, following: nn.Module) -> None:
+    """Let a silent block that norms its sums, as BERT's do, give what the block before it gave.
+
+    Norms of what is normed already change nothing where they neither scale nor shift, so the last
+    one alone does, in the place of that of the block before.
+    """
+    norms = [part for part in following.modules() if isinstance(part, nn.LayerNorm)]
+    before = [part for part in layer.modules() if isinstance(part, nn.LayerNorm)]
+    if not before or len(before) != len(norms):
+        return
+    with torch.no_grad():
+        for norm in norms[:-1]:
+            _plain(norm)
+        norms[-1].load_state_dict(before[-1].state_dict())
+        _plain(before[-1])
+
+
+def _plain(norm: nn.LayerNorm) -> None:
+    if norm.elementwise_affine:
+        norm.weight.fill_(1)
+        if norm.bias is not None:
+            norm.bias.zero_()
+
+
+def _alike(wanted: Tensors, given: Tensors) -> bool:
+    return all(
+        np.allclose(one, given[name], rtol=0, atol=CLOSE * max(1.0, float(np.abs(one).max())))
+        for name, one in wanted.items()
+    )
 
 
 def _grown(weight: torch.Tensor, more: torch.Tensor, axis: int) -> nn.Parameter:

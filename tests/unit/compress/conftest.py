@@ -12,10 +12,14 @@ class Recorded(Silent):
 
     def __init__(self):
         self.decisions = []
+        self.notes = []
         self.steps = []
 
     def decision(self, value):
         self.decisions.append(value)
+
+    def note(self, text):
+        self.notes.append(text)
 
     def progress(self, what, done, total):
         self.steps.append((what, done, total))

@@ -84,4 +84,39 @@ def text(module):
     return Model.of(module, specs, example, ("logits",))
 
 
+class Hidden(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids, mask):
+        return self.model(input_ids=ids, attention_mask=mask)[0]
+
+
+def other(name, seed=0, **more):
+    """A model of another class, whose norms and biases are as if it were trained."""
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 50, "intermediate_size": 64, "max_position_embeddings": 16, **SIZES}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    if name == "DistilBert":
+        sizes = {"vocab_size": 50, "dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 64}
+    if name == "ModernBert":
+        special |= {"cls_token_id": 1, "sep_token_id": 2}
+    if name == "Qwen2":
+        sizes["num_key_value_heads"] = 2
+    config = getattr(t, f"{name}Config")(
+        attn_implementation="eager", **{**sizes, **special, **more}
+    )
+    return lived(text(Hidden(getattr(t, f"{name}Model")(config))))
+
+
+def lived(model, seed=1):
+    """Shift all parameters a little, so that no norm is as new."""
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
+    return model
+
+
 MAKERS = {"bert": bert, "llama": llama, "gpt2": gpt2, "vit": vit}

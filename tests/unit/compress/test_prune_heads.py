@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import MAKERS, bert, gpt2, llama
+from nets import MAKERS, bert, gpt2, lived, llama, other
 from torch import nn
 
 from edgepack.compress.gates import chosen, gated
@@ -30,6 +30,47 @@ def test_heads_that_are_cut_are_heads_whose_gate_is_shut(name):
     cut = replay(model, [Heads(module=found[1].name, indices=(0,))])
     np.testing.assert_allclose(cut.run(model.example)["logits"], expected, atol=1e-5)
     assert cut.facts()["multiply_adds"] < model.facts()["multiply_adds"]
+
+
+@pytest.mark.parametrize("name", ["Roberta", "DistilBert", "ModernBert", "Qwen2", "DebertaV2"])
+def test_other_classes_lose_heads_as_if_their_gates_were_shut(name):
+    model = other(name)
+    found = attentions_of(model.module)
+    gates = [torch.ones(one.groups) for one in found]
+    gates[0][1] = gates[3][0] = 0
+    with gated(model.module, found, gates):
+        expected = model.run(model.example)["logits"]
+    assert np.abs(expected - model.run(model.example)["logits"]).max() > 1e-3
+    cuts = [Heads(module=found[place].name, indices=(head,)) for place, head in ((0, 1), (3, 0))]
+    given = replay(model, cuts).run(model.example)["logits"]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_heads_that_a_position_bias_of_all_layers_counts_are_refused(context):
+    with pytest.raises(ModelError, match="no attention heads can be pruned") as caught:
+        PruneHeads(ratio=0.5, criterion="l2").apply(other("MPNet"), context)
+    assert caught.value.code == "E467"
+    assert "position bias" in caught.value.why
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+def test_layers_with_different_heads_answer_in_onnx_as_in_torch(make, tmp_path):
+    import onnxruntime
+
+    model = make()
+    found = attentions_of(model.module)
+    cuts = [Heads(module=one.name, indices=(0,)) for one in found[1:3]]
+    if make is not llama:
+        cuts.append(Heads(module=found[3].name, indices=(0, 1, 3)))
+    cut = replay(model, cuts)
+    config = cut.module.model.config
+    assert config.num_attention_heads == 4  # what differs by layer lives in the edits
+    to_graph(cut, 21).graph.save(tmp_path)
+    (file,) = tmp_path.glob("*.onnx")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    feed = cut.sized({"batch": 2, "sequence": 5})
+    (given,) = session.run(None, dict(feed))
+    np.testing.assert_allclose(given, cut.run(feed)["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_a_cut_model_comes_back_from_disk(tmp_path, context):
@@ -60,6 +101,19 @@ class Rows(list):
     digest, generated = "rows", False
 
 
+def test_what_pruning_heads_does_not_do_is_said(context, events):
+    ids = np.arange(6).reshape(1, 6)
+    rows = [Sample(({"input_ids": ids, "attention_mask": np.ones_like(ids)},), 1)]
+    context = replace(context, data={"train": Rows(rows)})
+    PruneHeads(ratio=0.9).apply(bert(), context)
+    assert [note.split(":")[0] for note in events.notes] == [
+        "1 samples judge the heads",
+        "12 of 16 heads are removed, fewer than asked",
+    ]
+    PruneHeads(ratio=0.07, criterion="l2").apply(bert(), context)
+    assert "do not expect a lower latency" in events.notes[2]
+
+
 def test_a_head_that_nothing_reads_goes_first(context, events):
     model = bert()
     attention = attentions_of(model.module)[2]
@@ -81,7 +135,7 @@ def test_a_head_that_nothing_reads_goes_first(context, events):
     [(bert, "width"), (llama, "width"), (gpt2, "depth"), (bert, "depth")],
 )
 def test_what_is_saved_can_be_given_back_as_width_or_depth(context, make, by):
-    model = make()
+    model = lived(make())
     options = {"ratio": 0.75, "criterion": "l2"}
     plain = PruneHeads(**options).apply(model, context)
     grown = PruneHeads(compensate=by, **options).apply(model, context)
@@ -89,8 +143,15 @@ def test_what_is_saved_can_be_given_back_as_width_or_depth(context, make, by):
     assert few < many <= whole
     assert whole - many < few / 4  # one layer of four, or less, is the smallest step
     answers = [m.run(model.example)["logits"] for m in (plain, grown)]
-    # BERT's norms come after the sum: a block that adds nothing is nothing while they are new.
     np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+def test_a_model_that_cannot_grow_is_refused(context):
+    model = other("ModernBert")  # two halves of one layer gate its feed-forward part
+    for by in ("width", "depth"):
+        with pytest.raises(ModelError) as caught:
+            PruneHeads(ratio=0.5, criterion="l2", compensate=by).apply(model, context)
+        assert caught.value.code == "E469"
 
 
 def test_what_has_no_attention_is_refused(context, digits):
@@ -102,8 +163,9 @@ def test_what_has_no_attention_is_refused(context, digits):
 def test_a_name_that_fits_nothing_and_missing_data_are_told(context):
     with pytest.raises(UsageError, match="no attention is named"):
         PruneHeads(ratio=0.5, keep=("decoder.*",)).apply(bert(), context)
-    with pytest.raises(UsageError, match="needs train data"):
+    with pytest.raises(UsageError, match="needs train data") as caught:
         PruneHeads(ratio=0.5).apply(bert(), replace(context, data={}))
+    assert caught.value.code == "E227"
 
 
 def test_a_recurrent_network_has_no_heads(context):

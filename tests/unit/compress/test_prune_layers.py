@@ -3,16 +3,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import MAKERS, bert, gpt2, vit
+import transformers
+from nets import MAKERS, bert, gpt2, other, vit
 from pydantic import ValidationError
+from torch import nn
 
+from edgepack.compress.batches import Batches
 from edgepack.compress.depth import PruneLayers
+from edgepack.compress.influence import influence
 from edgepack.compress.layer_drop import LayerDrop
 from edgepack.errors import ModelError
 from edgepack.export.trace import to_graph
 from edgepack.model import Model
 from edgepack.model.attention import attentions_of, blocks_of
-from edgepack.types import Sample
+from edgepack.model.edits import replay
+from edgepack.types import Drop, Insert, Sample, TensorSpec, Tie
 
 
 class Rows(list):
@@ -56,6 +61,98 @@ def test_a_layer_that_does_nothing_goes_first(context, events):
 def test_patterns(context, events, criterion, gone):
     PruneLayers(ratio=0.5, criterion=criterion).apply(vit(), context)
     assert events.decisions[0].dropped == gone
+
+
+def test_padding_does_not_count():
+    model = other("Roberta")
+    blocks = model.module.get_submodule(blocks_of(model.module))
+    ids = np.array([[5, 6, 7, 8]])
+    plain = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    padded = {name: np.pad(a, [(0, 0), (0, 6)]) for name, a in plain.items()}
+    scores = [
+        influence(model, blocks, Batches.of(model, Rows([Sample((feed,), 0)]), labelled=False))
+        for feed in (plain, padded)
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
+
+
+def test_kinds_of_layers_follow_the_layers():
+    kinds = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]
+    model = other("Qwen2", layer_types=kinds, sliding_window=4, use_sliding_window=True)
+    cut = replay(model, [Drop(module="model.layers", indices=(0, 3))])
+    assert cut.module.model.config.layer_types == kinds[1:3]
+    grown = replay(model, [Insert(module="model.layers", layers=(1, 3))])
+    assert grown.module.model.config.layer_types == [*kinds[:2], kinds[1], *kinds[2:], kinds[3]]
+    assert grown.module.model.config.num_hidden_layers == 6
+    np.testing.assert_allclose(
+        grown.run(model.example)["logits"], model.run(model.example)["logits"], atol=1e-5
+    )
+
+
+def test_blocks_hold_attention_and_are_no_experts():
+    blocks = bert().module
+    for layer in blocks.get_submodule("model.bert.encoder.layer"):
+        layer.experts = nn.ModuleList(nn.Linear(32, 32) for _ in range(8))
+    assert blocks_of(blocks) == "model.bert.encoder.layer"
+
+
+def both(seed=0):
+    torch.manual_seed(seed)
+    config = transformers.BartConfig(
+        vocab_size=50, d_model=32, encoder_layers=3, decoder_layers=3, encoder_ffn_dim=64,
+        decoder_ffn_dim=64, encoder_attention_heads=4, decoder_attention_heads=4,
+        max_position_embeddings=16, attn_implementation="eager",
+    )  # fmt: skip
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = transformers.BartModel(config)
+
+        def forward(self, ids):
+            return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False)[0]
+
+    spec = TensorSpec(name="input_ids", dtype="int64", shape=("batch", "sequence"))
+    return Model.of(Both(), (spec,), {"input_ids": np.array([[5, 6, 7]])})
+
+
+def test_layers_that_stay_and_layers_that_share_are_told(context, events):
+    pruned = PruneLayers(drop=(1,)).apply(both(), context)
+    assert len(pruned.module.model.decoder.layers) == 3
+    assert events.notes == [
+        "layers of `model.encoder.layers` are dropped; those of `model.decoder.layers` stay"
+    ]
+    name = "model.bert.encoder.layer"
+    tied = replay(bert(), [Tie(module=f"{name}.{place}", to=f"{name}.0") for place in (1, 2, 3)])
+    PruneLayers(drop=(1,)).apply(tied, context)
+    assert "share their weights" in events.notes[1]
+
+
+class Widening(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(n, n + 1) for n in (4, 5, 6))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_layers_that_change_the_shape_are_refused(context):
+    spec = TensorSpec(name="x", dtype="float32", shape=("batch", 4))
+    x = np.ones((1, 4), np.float32)
+    model = Model.of(Widening(), (spec,), {"x": x})
+    data = Rows(Sample(({"x": x},), n % 3) for n in range(4))
+    context = replace(context, data={"train": data})
+    for one, code in (
+        (PruneLayers(drop=(1,)), "E468"),
+        (PruneLayers(ratio=0.4), "E468"),
+        (LayerDrop(rate=0.9), "E449"),
+    ):
+        with pytest.raises(ModelError) as caught:
+            one.apply(model, context)
+        assert caught.value.code == code
 
 
 def test_the_file_has_fewer_layers(context):
