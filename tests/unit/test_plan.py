@@ -100,6 +100,7 @@ def test_the_digest_changes_with_any_option(tmp_path):
         ('[[steps]]\npass = "prune"\nratoi = 0.5\n', "E242", 5, "`ratio`"),
         ('[[steps]]\npass = "prune"\nratio = 1.5\n', "E242", 5, "prune"),
         ('[[steps]]\npass = "quantize"\n[[steps]]\npass = "finetune"\n', "E243", 6, "order"),
+        ('[[steps]]\npass = "sparsify"\n', "E254", 4, "`prune`"),
     ],
 )
 def test_a_wrong_step_is_refused_with_its_line(tmp_path, text, code, line, word):

@@ -53,6 +53,23 @@ def test_an_estimate_is_written_with_its_interval():
     assert "mae 0.01235 [98, 99.9]" in written(Report.model_validate(given))
 
 
+def test_the_effect_of_each_step_is_a_table():
+    given = report().model_dump(by_alias=True)
+    before = {"parameters": 24058, "multiply_adds": 157312, "bytes": 97300, "instructions": 227996}
+    after = {"parameters": 6274, "multiply_adds": 41792, "bytes": 26400, "instructions": None}
+    metric = {"name": "accuracy", "before": 99.44, "after": 31.39, "after_interval": (26.8, 36.4)}
+    given["targets"][0]["steps"][0]["effect"] = {
+        "before": before, "after": after, "metric": metric, "not_counted": "no gcc",
+        "notes": ["parameters fell"],
+    }  # fmt: skip
+    rows = [line.strip("| ") for line in render.markdown(Report.model_validate(given)).splitlines()]
+    assert "as it came in | 24.1 k | 157 k | 97.3 kB | 228 k | 99.44" in rows
+    assert "prune | 6.27 k -74 % | 41.8 k -73 % | 26.4 kB -73 % | - | 31.39 [26.8, 36.4]" in rows
+    assert "prune | instructions not counted: no gcc" in rows
+    assert "prune | parameters fell" in rows
+    assert "effect of each step" not in written(report())
+
+
 def test_a_reason_stands_beside_what_is_missing():
     text = written(report(verdict="unverified", vectors=0, exact=None, why="no [network]; fix: x"))
     assert "no [network]; fix: x" in text
