@@ -17,9 +17,11 @@ class Sparsify(Training, ModelPass):
     """Train on with a penalty that pulls whole channels (`group`) or single weights (`l1`) to zero.
 
     It prepares a later `prune` or `prune-weights`: nothing is removed here. `group` is the group
-    lasso of Wen et al., Learning Structured Sparsity (NeurIPS 2016, arXiv 1608.03665), over the
-    groups of channels that `prune` removes; `batch-norm` is the L1 norm of the scales of batch
-    norms, Liu et al., Network Slimming (ICCV 2017, arXiv 1708.06519).
+    lasso of Wen et al., Learning Structured Sparsity (NeurIPS 2016, arXiv 1608.03665), over all
+    weights that go with a channel that `prune` removes, as in Fang et al., DepGraph (CVPR 2023,
+    arXiv 2301.12900); `batch-norm` is the L1 norm of the scales of batch norms, Liu et al., Network
+    Slimming (ICCV 2017, arXiv 1708.06519). It takes some hundred steps. Adam evens the pull out
+    where batch norms follow: take `optimizer = "sgd"` there, with a rate about 0.1.
     """
 
     name: ClassVar[str] = "sparsify"

@@ -26,7 +26,7 @@ metric = "accuracy"
 [[steps]]
 pass = "finetune"
 epochs = {epochs}
-batch_size = 16
+batch_size = 15
 learning_rate = 0.01
 checkpoint_every = {every}
 
@@ -38,11 +38,16 @@ scheme = "float"
 max_drop = 100.0
 """
 MODEL = """
+import os
 import torch
 from torch import nn
 
 def build():
-    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    with open(os.environ["PROCESSES"], "a") as told:
+        told.write(os.environ.get("RANK", "alone") + "\\n")
+    # It drops nothing, but draws: unevenly where shares are uneven.
+    noise = nn.Dropout(1e-9)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), noise, nn.Linear(32, 3))
     return net, torch.zeros(1, 8)
 """
 DATA = """
@@ -72,7 +77,9 @@ BUILD = ["-m", "edgepack", "build", "-t", "x86", "--on", "local", "--allow-unver
 
 
 def environment(cache, **more):
-    return {**os.environ, "EDGEPACK_CACHE": str(cache), "OMP_NUM_THREADS": "1", **more}
+    # Beside the recipe it would be one of the files that a step is known by.
+    told = {"EDGEPACK_CACHE": str(cache), "PROCESSES": str(cache.parent / "processes")}
+    return {**os.environ, **told, "OMP_NUM_THREADS": "1", **more}
 
 
 def weights(cache):
@@ -99,10 +106,14 @@ def test_two_processes_train_what_one_does(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+    told = tmp_path / "processes"
+    assert set(told.read_text().split()) == {"alone"}
+    told.unlink()
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
               "--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]  # fmt: skip
     done = run(folder, tmp_path / "two", *launch)
+    assert set(told.read_text().split()) == {"0", "1"}
     assert done.stdout.count("verdict:") == 1
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:

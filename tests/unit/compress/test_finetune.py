@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from edgepack.compress.batches import Batches
@@ -121,3 +122,84 @@ def test_texts_of_different_length_are_filled_behind_the_mask(context):
     assert torch.equal(tuned.module.embed.weight[0], model.module.embed.weight[0])
     got = [tuned.run(sample.inputs[0])["output"].argmax() for sample in data]
     assert got == [sample.label for sample in data]
+
+
+def taught(teacher, context, count=32, **options):
+    """Return a linear model fine-tuned on wrong labels beside a teacher that is right."""
+    data = rows(lambda x: int(x.sum() <= 0), count)
+    return Finetune(epochs=60, learning_rate=0.1, **options).apply(
+        linear(2), replace(context, data={"train": data}, original=lambda: teacher)
+    )
+
+
+def right(model):
+    """Return the share that a model tells as the sum's sign says."""
+    x = np.random.default_rng(1).standard_normal((200, 4)).astype(np.float32)
+    return float((model.run({"x": x})["output"].argmax(1) == (x.sum(1) > 0)).mean())
+
+
+@pytest.fixture
+def teacher():
+    model = linear(2)
+    with torch.no_grad():
+        model.module.weight.copy_(torch.tensor([[-2.0] * 4, [2.0] * 4]))
+        model.module.bias.zero_()
+    return model
+
+
+@pytest.mark.parametrize(("share", "follows"), [(0.0, "labels"), (1.0, "teacher")])
+def test_the_model_as_it_came_in_teaches_by_its_weight(share, follows, teacher, context):
+    made = taught(teacher, context, distil=share)
+    assert (right(made) > 0.9) == (follows == "teacher")
+    assert (right(made) < 0.1) == (follows == "labels")
+
+
+def test_a_softened_teacher_passes_on_how_sure_it_is(teacher, context):
+    made = taught(teacher, context, count=128, distil=1.0)
+    x = {"x": np.ones((1, 4), np.float32)}
+    ours, theirs = (m.run(x)["output"][0] for m in (made, teacher))
+    assert ours[1] - ours[0] == pytest.approx(theirs[1] - theirs[0], rel=0.1)
+
+
+def test_a_teacher_of_other_classes_is_refused(context):
+    with pytest.raises(ModelError) as caught:
+        taught(linear(3), context, distil=0.5)
+    assert caught.value.code == "E457"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_zeros_stay_zeros_if_asked(kept, context):
+    model = linear(2)
+    with torch.no_grad():
+        model.module.weight[:, :2] = 0
+    data = rows(lambda x: int(x.sum() > 0))
+    made = Finetune(keep_zeros=kept).apply(model, replace(context, data={"train": data}))
+    assert bool((made.module.weight[:, :2] == 0).all()) == kept
+    assert (made.module.weight[:, 2:] != model.module.weight[:, 2:]).all()
+
+
+def test_few_samples_are_noted(context, events, monkeypatch):
+    notes = []
+    monkeypatch.setattr(events, "note", notes.append, raising=False)
+    Finetune(epochs=1).apply(linear(2), replace(context, data={"train": rows(lambda x: 1)}))
+    assert "32 samples" in notes[0]
+
+
+def test_threads_are_those_asked_for_and_go_back(context, monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    original = torch.nn.Linear.forward
+
+    def forward(self, x):
+        seen.append(torch.get_num_threads())
+        return original(self, x)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", forward)
+    data = rows(lambda x: 1)
+    Finetune(epochs=1, threads=2).apply(linear(2), replace(context, data={"train": data}))
+    assert 2 in seen
+    assert torch.get_num_threads() == before
+
+
+def test_patience_without_anything_to_judge_by_is_refused():
+    with pytest.raises(ValidationError, match="hold_out"):
+        Finetune(patience=2)
