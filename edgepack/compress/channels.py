@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,12 @@ import torch
 
 from edgepack.compress.batches import Batches
 from edgepack.compress.criteria.subject import Subject
+from edgepack.compress.names import fits, require_names
 from edgepack.compress.prune import BUDGETS, Prune, PrunedGroup, Pruning
 from edgepack.compress.shown import shown
-from edgepack.compress.widths import Ranked, cuts, fits, layers_of
+from edgepack.compress.widths import Ranked, cuts, layers_of
 from edgepack.compress.zeroed import sound
-from edgepack.errors import ModelError, UsageError, did_you_mean
+from edgepack.errors import ModelError
 from edgepack.model.edits import replay
 from edgepack.model.groups import Group, Groups
 from edgepack.model.run import repeatable
@@ -69,8 +69,9 @@ def decide(model: Model, options: Prune, context: Context) -> Pruning:
             when a budget cannot be met, E461 when scores are no numbers.
         UsageError: E227 when the criterion lacks its data, E263 when a name fits no layer.
     """
-    _check_names(model.module, options.keep, "keep")
-    _check_names(model.module, tuple(options.per_layer), "per_layer")
+    names = [name for name, _ in model.module.named_modules() if name]
+    require_names(options.keep, names, "keep")
+    require_names(tuple(options.per_layer), names, "per_layer")
     course = _Course(options, _data(model, options, context), context.seed, model)
     course.spared |= {
         name: f"{type(layer).__name__} feeds its outputs back as inputs, through gates of one width"
@@ -137,7 +138,7 @@ def _ranked(groups: Groups, model: Model, course: _Course) -> list[Ranked]:
         course.left[group.name] = layers_of(group), group.channels
         if group.obstacle:
             course.spared[group.name] = group.obstacle
-        elif any(fits(group, pattern) for pattern in course.options.keep):
+        elif any(fits(layer, course.options.keep) for layer in layers_of(group)):
             course.spared[group.name] = "named under `keep`"
         elif group.name not in course.spared:
             free.append(group)
@@ -233,18 +234,6 @@ def _note(before: Model, after: Model, course: _Course, context: Context) -> Non
         context.events.note(
             f"{now / was:.0%} of the multiply-adds are left: do not expect a lower latency"
         )
-
-
-def _check_names(module: torch.nn.Module, patterns: Sequence[str], where: str) -> None:
-    names = [name for name, _ in module.named_modules() if name]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(
-                "E263",
-                f"no layer is named `{pattern}`",
-                where=where,
-                fix=did_you_mean(pattern, names),
-            )
 
 
 def _nothing(spared: dict[str, str]) -> ModelError:

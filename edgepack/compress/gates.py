@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +13,10 @@ from torch import nn
 from edgepack.compress.batches import Batches
 from edgepack.compress.growth import compensated
 from edgepack.compress.heads import HeadPruning, PrunedAttention, PruneHeads
+from edgepack.compress.names import fits, require_names
 from edgepack.compress.objective import first, loss
 from edgepack.compress.shown import shown
-from edgepack.errors import ModelError, UsageError, did_you_mean
+from edgepack.errors import ModelError
 from edgepack.model.attention import Attention, attentions_of
 from edgepack.model.edits import replay
 from edgepack.model.edits.heads import places
@@ -41,12 +41,8 @@ def pruned(model: Model, options: PruneHeads, context: Context) -> Model:
     found = attentions_of(model.module)
     if not found:
         raise _nothing("no module has queries, keys, values and a layer that joins heads")
-    _check_names([one.name for one in found], options.keep)
-    some = [
-        one
-        for one in found
-        if one.groups > 1 and not any(fnmatchcase(one.name, p) for p in options.keep)
-    ]
+    require_names(options.keep, [one.name for one in found], "keep")
+    some = [one for one in found if one.groups > 1 and not fits(one.name, options.keep)]
     with repeatable(context.seed):
         scores = _scores(model, some, options, context)
     gone = chosen(scores, options.ratio, options.scope)
@@ -212,17 +208,6 @@ def _length(module: nn.Module, one: Attention) -> torch.Tensor:
             parts.append(weights[rows])
         total[group] = sum(float(part.detach().square().sum()) for part in parts) ** 0.5
     return total
-
-
-def _check_names(names: Sequence[str], patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(
-                "E229",
-                f"no attention is named `{pattern}`",
-                where="keep",
-                fix=did_you_mean(pattern, names),
-            )
 
 
 def _bound(why: str) -> ModelError:

@@ -59,7 +59,7 @@ class PruneHeads(ModelPass):
         Raises:
             ModelError: E467 when there is no attention that is known, nothing left to prune, or
                 something else that counts the heads; E469 when `compensate` finds nothing to grow.
-            UsageError: E229 when a name under `keep` fits no attention, E227 when `gradient` has no
+            UsageError: E263 when a name under `keep` fits no attention, E227 when `gradient` has no
                 data, E264 to E266 when the data does not fit the model.
         """
         from edgepack.compress.gates import pruned

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from torch import nn
 
-from edgepack.errors import UsageError, did_you_mean
+from edgepack.compress.names import fits, require_names
 from edgepack.model.matrices import CONVOLUTIONS, is_matrix
 
 
@@ -33,10 +32,10 @@ def find(
             after the first, and those whose weights the module around them reads itself.
 
     Raises:
-        UsageError: E228 when a name under `keep` fits no layer.
+        UsageError: E263 when a name under `keep` fits no layer.
     """
     every = [(name, layer) for name, layer in module.named_modules() if name]
-    _check_names([name for name, _ in every], keep)
+    require_names(keep, [name for name, _ in every], "keep")
     readers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)[: 2 if whole else 1]
     inside = {
         id(part) for _, layer in every if isinstance(layer, readers) for part in layer.modules()
@@ -56,7 +55,7 @@ def find(
             spared[name] = reason
         elif not (is_matrix(layer) or (embeddings and isinstance(layer, nn.Embedding))):
             continue
-        elif any(fnmatchcase(name, pattern) for pattern in keep):
+        elif fits(name, keep):
             spared[name] = "named under `keep`"
         elif (owner := owners.get(id(layer.weight), name)) != name:
             spared[name] = f"it shares the weights of {owner}"
@@ -87,14 +86,3 @@ def _shared(module: nn.Module) -> set[int]:
         for parameter in layer._parameters.values():
             (twice if id(parameter) in seen else seen).add(id(parameter))
     return twice
-
-
-def _check_names(names: Sequence[str], patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(
-                "E228",
-                f"no layer is named `{pattern}`",
-                where="keep",
-                fix=did_you_mean(pattern, names),
-            )

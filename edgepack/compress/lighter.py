@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from edgepack.compress.batches import Batches
 from edgepack.compress.layers import find
+from edgepack.compress.names import fits, require_names
 from edgepack.compress.replace import ReplaceBlocks, Replacements, Separated
 from edgepack.compress.shown import shown
 from edgepack.compress.swapped import calls, kind
@@ -37,6 +37,9 @@ LOST = 0.5
 
 def lighten(model: Model, options: ReplaceBlocks, context: Context) -> Model:
     """Return the model with lighter blocks; raises as `ReplaceBlocks.apply`."""
+    names = [name for name, _ in model.module.named_modules() if name]
+    require_names(options.keep, names, "keep")
+    require_names(options.only, names, "only")
     spared: dict[str, str] = {}
     found = _convolutions(model, options, spared)
     swaps = _activations(model, options)
@@ -114,12 +117,12 @@ def _activations(model: Model, options: ReplaceBlocks) -> dict[str, tuple[str, s
         for name, module in model.module.named_modules()
         if (one := kind(module)) in wanted
         and _chosen(name, options)
-        and not any(fnmatchcase(name, pattern) for pattern in options.keep)
+        and not fits(name, options.keep)
     }
 
 
 def _chosen(name: str, options: ReplaceBlocks) -> bool:
-    return not options.only or any(fnmatchcase(name, pattern) for pattern in options.only)
+    return not options.only or fits(name, options.only)
 
 
 def _fitted(

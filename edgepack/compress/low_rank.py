@@ -77,7 +77,7 @@ class LowRank(ModelPass):
         """Decide the ranks, and replace what becomes smaller.
 
         Raises:
-            UsageError: E227 without the data that the method needs, E228 when a name under `keep`
+            UsageError: E227 without the data that the method needs, E263 when a name under `keep`
                 fits no layer, E264 to E266 when the data does not fit the model.
             ModelError: E433 when the model does not run with pairs, E464 when no layer would become
                 smaller, E465 when what a layer is fed is not finite, E466 when `params` is less

@@ -84,7 +84,7 @@ class ReplaceBlocks(ModelPass):
         """Decide what is replaced, replace it, and fit it to what was there.
 
         Raises:
-            UsageError: E228 when a name under `keep` fits no layer, E264 to E266 when the data does
+            UsageError: E263 when a name under `keep` fits no layer, E264 to E266 when the data does
                 not fit the model.
             ModelError: E433 when the model does not run afterwards, E486 when there is nothing to
                 replace, E487 when what a convolution is fed is not finite.

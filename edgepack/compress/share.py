@@ -95,7 +95,7 @@ class Share(ModelPass):
         """Decide what is shared, and share it.
 
         Raises:
-            UsageError: E228 when a name under `keep` fits no layer, E253 when groups name layers
+            UsageError: E263 when a name under `keep` fits no layer, E253 when groups name layers
                 that no list has.
             ModelError: E433 when the model does not run afterwards, E483 when there is nothing to
                 share, E484 when layers behave by their place in the list.

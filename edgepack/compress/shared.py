@@ -12,6 +12,7 @@ from torch import nn
 
 from edgepack.compress.codebook import clustered
 from edgepack.compress.layers import find
+from edgepack.compress.names import require_names
 from edgepack.compress.share import Share, Sharing
 from edgepack.compress.stacks import shared, stacks
 from edgepack.errors import ModelError
@@ -29,7 +30,7 @@ LOOKED_AT = 1 << 24
 
 def share(model: Model, options: Share, context: Context) -> Model:
     """Return the model with what is asked for shared; raises as `Share.apply`."""
-    find(model.module, options.keep, embeddings=True)
+    require_names(options.keep, [name for name, _ in model.module.named_modules() if name], "keep")
     spared: dict[str, str] = {}
     found = stacks(model, options, spared) if options.layers else {}
     made = shared(model, found, options.init) if found else model

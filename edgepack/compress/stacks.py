@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from edgepack.compress.names import fits
 from edgepack.compress.share import Share, SharedStack
 from edgepack.errors import ModelError, UsageError
 from edgepack.model.edits import replay
@@ -34,7 +34,7 @@ def stacks(model: Model, options: Share, spared: dict[str, str]) -> dict[str, Sh
             continue
         if any(name.startswith(f"{outer}.") for outer in found):
             continue
-        if any(fnmatchcase(name, pattern) for pattern in options.keep):
+        if fits(name, options.keep):
             spared[name] = "named under `keep`"
             continue
         if reason := _unlike(module):

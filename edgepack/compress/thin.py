@@ -35,7 +35,7 @@ def thin(model: Model, options: LowRank, context: Context) -> Model:
     """Return a model with thin pairs in the place of layers; the decision is told.
 
     Raises:
-        UsageError: E227 without data that the method needs, E228 when a name under `keep` fits no
+        UsageError: E227 without data that the method needs, E263 when a name under `keep` fits no
             layer, E264 to E266 when the data does not fit the model.
         ModelError: E433 when the model does not run with pairs, E464 when no layer would become
             smaller, E465 when what a layer is fed is not finite, E466 when the budget is too small.

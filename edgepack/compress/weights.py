@@ -110,7 +110,7 @@ class PruneWeights(ModelPass):
         """Choose the weights that matter least and zero them.
 
         Raises:
-            UsageError: E227 without the data that the method needs, E228 when a name under
+            UsageError: E227 without the data that the method needs, E263 when a name under
                 `keep` fits no layer, E264 to E266 when the data does not fit the model.
             ModelError: E434 when training diverges, E463 when no layer is left to prune, E465 when
                 what a layer is fed is not finite.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 
+from edgepack.compress.names import fits
 from edgepack.compress.prune import Prune
 from edgepack.model.groups import Group
 from edgepack.types import Cut
@@ -31,11 +31,6 @@ class Ranked:
 def layers_of(group: Group) -> tuple[str, ...]:
     """Return the layers that lose outputs."""
     return tuple(m.module for m in group.members if m.side == "out")
-
-
-def fits(group: Group, pattern: str) -> bool:
-    """Tell whether a pattern names one of the layers that lose outputs."""
-    return any(fnmatchcase(layer, pattern) for layer in layers_of(group))
 
 
 def channels_left(channels: int, ratio: float, round_to: int) -> int:
@@ -74,7 +69,10 @@ def cuts(ranked: Sequence[Ranked], ratio: float, done: float, options: Prune) ->
 
 
 def _own(group: Group, ratios: Mapping[str, float]) -> float | None:
-    return next((ratio for pattern, ratio in ratios.items() if fits(group, pattern)), None)
+    for pattern, ratio in ratios.items():
+        if any(fits(layer, (pattern,)) for layer in layers_of(group)):
+            return ratio
+    return None
 
 
 def _least_of_all(ranked: Sequence[Ranked], ratio: float) -> dict[str, float]:

@@ -37,7 +37,7 @@ def thin(model: Model, options: PruneWeights, context: Context) -> Model:
     """Return a copy with zeros among its weights; the decision is told.
 
     Raises:
-        UsageError: E227 without data that the method needs, E228 when a name under `keep` fits no
+        UsageError: E227 without data that the method needs, E263 when a name under `keep` fits no
             layer, E264 to E266 when the data does not fit the model.
         ModelError: E434 when training diverges, E463 when no layer is left, E465 when what a layer
             is fed is not finite.

@@ -276,7 +276,7 @@ def test_exactly_one_measure_is_given(options):
 
 
 @pytest.mark.parametrize(
-    ("options", "code"), [({}, "E227"), ({"method": "svd", "keep": ("nothing",)}, "E228")]
+    ("options", "code"), [({}, "E227"), ({"method": "svd", "keep": ("nothing",)}, "E263")]
 )
 def test_what_is_missing_is_named(noted, options, code):
     with pytest.raises(UsageError) as caught:

@@ -161,7 +161,7 @@ def test_what_has_no_attention_is_refused(context, digits):
 
 
 def test_a_name_that_fits_nothing_and_missing_data_are_told(context):
-    with pytest.raises(UsageError, match="no attention is named"):
+    with pytest.raises(UsageError, match="no part of the model is named"):
         PruneHeads(ratio=0.5, keep=("decoder.*",)).apply(bert(), context)
     with pytest.raises(UsageError, match="needs train data") as caught:
         PruneHeads(ratio=0.5).apply(bert(), replace(context, data={}))

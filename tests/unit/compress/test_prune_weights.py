@@ -265,7 +265,7 @@ def test_options_that_disagree_are_refused(options):
     [
         ({"method": "wanda"}, "E227"),
         ({"method": "movement"}, "E227"),
-        ({"keep": ("stam.*",)}, "E228"),
+        ({"keep": ("stam.*",)}, "E263"),
     ],
 )
 def test_what_is_missing_is_named(digits, noted, options, code):
