@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-full check format bench bench-compress bench-mnist bench-smollm2 bench-sparse clean
+.PHONY: help demo test test-full check format bench bench-compress bench-mnist bench-news bench-smollm2 bench-sparse clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-compress: $(STAMP)-dev ## Hold every compression technique against its bar
 
 bench-mnist: $(STAMP)-dev ## Prune half the work of a MobileNetV2 on MNIST, recover, and hold it against the bars
 	$(BIN)/python benchmarks/bench_mnist.py
+
+bench-news: $(STAMP)-dev $(STAMP)-system ## Build the news classifier and hold it against the float model and the bars
+	$(BIN)/python benchmarks/bench_news.py
 
 bench-smollm2: $(STAMP)-dev ## Drop a fifth of SmolLM2's layers, recover, export, and hold it against the bars
 	$(BIN)/python benchmarks/bench_smollm2.py

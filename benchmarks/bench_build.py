@@ -5,19 +5,17 @@ with, and timed round-robin, so that a machine that slows down slows all alike. 
 minimum and the median over the rounds. Ratios above 1 are faster than ONNX Runtime's float.
 """
 
-import os
-
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported
-
 import importlib.util
-import statistics
+import sys
 import tempfile
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.quantization import quantize_dynamic
+from timing import faster, opened, timed
 
 from edgepack.api import Request, prepare
 from edgepack.api.run import execute
@@ -29,37 +27,20 @@ from edgepack.types import SessionSettings
 ROUNDS = 60
 
 
-def artifact(folder: Path, model: str, steps: str, name: str) -> Path:
+def built(folder: Path, model: str, steps: str, name: str) -> Path:
     """Build and return the model file and its settings."""
     request = Request(model=model, targets=("x86-vnni",), overrides=(f"name={name}", steps))
     execute(prepare(request), out=folder, on=("local",), force=True)
     return folder / f"{name}-x86-vnni.edgepack"
 
 
-def loaded(path: Path, folder: Path) -> ort.InferenceSession:
-    """Open an artifact as a device would."""
-    opened = Artifact.open(path)
-    model = folder / f"{path.stem}.onnx"
-    opened.extract("model.onnx", model)
-    return open_session(str(model), opened.manifest.session.model_dump(mode="json"))
-
-
-def timed(candidates: dict[str, ort.InferenceSession], inputs: dict[str, np.ndarray]) -> None:
+def show(candidates: dict[str, ort.InferenceSession], inputs: dict[str, np.ndarray]) -> None:
     """Print each candidate's ratio to the first and its cosine."""
-    times = {name: [] for name in candidates}
-    for turn in range(ROUNDS + 3):
-        for name, session in candidates.items():
-            began = time.process_time()
-            session.run(None, inputs)
-            if turn >= 3:
-                times[name].append(time.process_time() - began)
-    names = list(candidates)
-    expected = candidates[names[0]].run(None, inputs)[0].ravel().astype(np.float64)
-    for name in names:
-        low = min(times[names[0]]) / min(times[name])
-        middle = statistics.median(times[names[0]]) / statistics.median(times[name])
-        got = candidates[name].run(None, inputs)[0].ravel().astype(np.float64)
-        print(f"  {name:<28} {low:5.2f} {middle:5.2f}   cosine {cosine(expected, got):.4f}")
+    expected, *_ = candidates["onnxruntime float"].run(None, inputs)
+    for name, (low, middle) in faster(timed(candidates, inputs, ROUNDS)).items():
+        given, *_ = candidates[name].run(None, inputs)
+        near = cosine(expected.ravel().astype(np.float64), given.ravel().astype(np.float64))
+        print(f"  {name:<28} {low:5.2f} {middle:5.2f}   cosine {near:.4f}")
 
 
 def main() -> None:
@@ -70,13 +51,13 @@ def main() -> None:
     plain = SessionSettings().model_dump(mode="json")
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        float_file = artifact(folder, minilm, keep, "float")
+        float_file = built(folder, minilm, keep, "float")
         Artifact.open(float_file).extract("model.onnx", folder / "plain.onnx")
         quantize_dynamic(folder / "plain.onnx", folder / "dynamic.onnx")
         candidates = {
             "onnxruntime float": open_session(str(folder / "plain.onnx"), plain),
             "quantize_dynamic, defaults": open_session(str(folder / "dynamic.onnx"), plain),
-            "edgepack": loaded(artifact(folder, minilm, small, "small"), folder),
+            "edgepack": opened(built(folder, minilm, small, "small"), folder),
         }
         for length in (32, 128):
             ids = np.random.default_rng(0).integers(1000, 20000, (1, length))
@@ -84,18 +65,18 @@ def main() -> None:
             inputs["token_type_ids"] = np.zeros_like(ids)
             wanted = {i.name for i in candidates["edgepack"].get_inputs()}
             print(f"MiniLM-L6, {length} tokens: ratio by minimum and by median")
-            timed(candidates, {k: v for k, v in inputs.items() if k in wanted})
+            show(candidates, {k: v for k, v in inputs.items() if k in wanted})
         pruned = 'steps=[{pass="prune", ratio=0.5}, {pass="finetune"}, {pass="quantize"}]'
         digits = {
-            "onnxruntime float": loaded(artifact(folder, "builtin:digits", keep, "d0"), folder),
-            "edgepack, int8": loaded(artifact(folder, "builtin:digits", small, "d1"), folder),
-            "edgepack, pruned and int8": loaded(
-                artifact(folder, "builtin:digits", pruned, "d2"), folder
+            "onnxruntime float": opened(built(folder, "builtin:digits", keep, "d0"), folder),
+            "edgepack, int8": opened(built(folder, "builtin:digits", small, "d1"), folder),
+            "edgepack, pruned and int8": opened(
+                built(folder, "builtin:digits", pruned, "d2"), folder
             ),
         }
         print("digits: ratio by minimum and by median")
         picture = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
-        timed(digits, {"image": picture})
+        show(digits, {"image": picture})
 
 
 if __name__ == "__main__":

@@ -100,13 +100,18 @@ def convnet(seed: int) -> Model:
 
 
 class Network(torch.nn.Module):
-    """A vision transformer of transformers: pictures [n, 1, 8, 8] to logits [n, 10]."""
+    """A vision transformer of transformers: pictures [n, 1, 8, 8] to logits [n, 10].
 
-    def __init__(self) -> None:
+    It reads patches of 2 by 2, or rows, of which the outer pixels are nearly always black; with
+    rows it has ReLU, so that what its layers meet differs in length.
+    """
+
+    def __init__(self, *, rows: bool = False) -> None:
         super().__init__()
         config = transformers.ViTConfig(
             image_size=8,
-            patch_size=2,
+            patch_size=(1, 8) if rows else 2,
+            hidden_act="relu" if rows else "gelu",
             num_channels=1,
             hidden_size=64,
             num_hidden_layers=4,
@@ -123,17 +128,17 @@ class Network(torch.nn.Module):
         return self.model(image).logits
 
 
-def untrained(seed: int) -> Model:
+def untrained(seed: int, *, rows: bool = False) -> Model:
     """Return the transformer before training."""
     with repeatable(seed):
         example = {INPUT.name: np.zeros((1, 1, 8, 8), np.float32)}
-        return Model.of(Network(), (INPUT,), example, ("logits",))
+        return Model.of(Network(rows=rows), (INPUT,), example, ("logits",))
 
 
 @cache
-def transformer(seed: int) -> Model:
-    """Return a four-layer transformer of 0.14 M parameters, trained: about 97 % right."""
-    model = untrained(seed)
+def transformer(seed: int, *, rows: bool = False) -> Model:
+    """Return a four-layer transformer of 0.14 M parameters, trained: 97 % right, by rows 99 %."""
+    model = untrained(seed, rows=rows)
     images, labels = (torch.from_numpy(c[slice(*RANGES["train"])]) for c in pictures())
     rounds = len(labels) // 64
     with repeatable(seed):

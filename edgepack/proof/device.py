@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from edgepack.artifact.manifest import Isa
     from edgepack.types import Tensors
 
+SECONDS, SECONDS_A_MEGABYTE = 120.0, 5.0
+"""Time that a channel has by itself, and for each megabyte of the model: an emulated processor that
+counts reads and folds large weights slowly."""
 FAILURES = {
     "crash": "the runtime crashed",
     "illegal-instruction": "illegal instruction",
@@ -35,7 +38,7 @@ def prove(
     *,
     count: bool = False,
     rounds: int = 0,
-    seconds: float = 120.0,
+    seconds: float | None = None,
     any_features: bool = False,
     vectors: int | None = None,
 ) -> Device:
@@ -46,7 +49,7 @@ def prove(
         channel: where.
         count: count the instructions of one inference, where the channel can.
         rounds: timed inferences, where the channel's clock is real.
-        seconds: deadline of the whole run.
+        seconds: deadline of the whole run; None for what suits the model's size.
         any_features: try it even where the device lacks a feature that it is made for, and hold it
             to what it does there.
         vectors: how many of the golden vectors to run; all for None.
@@ -106,11 +109,15 @@ def _run(
     inputs: Sequence[Tensors],
     count: bool,
     rounds: int,
-    seconds: float,
+    seconds: float | None,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="edgepack-prove-") as work:
+        model = artifact.extract_model(Path(work))
+        if seconds is None:
+            size = sum(part.stat().st_size for part in Path(work).iterdir())
+            seconds = SECONDS + SECONDS_A_MEGABYTE * size / 1e6
         job = Job(
-            model=artifact.extract_model(Path(work)),
+            model=model,
             session=artifact.manifest.session,
             vectors=inputs,
             count=count and channel.counts,

@@ -1,14 +1,38 @@
-"""Tiny transformers of several classes, as models."""
+"""Tiny transformers of several classes as models, samples as a list, and events that are kept."""
 
 import numpy as np
 import torch
 import transformers as t
 from torch import nn
 
+from edgepack.base import Silent
 from edgepack.model import Model
 from edgepack.types import TensorSpec
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
+
+
+class Rows(list):
+    digest = "rows"
+    generated = False
+
+
+class Noted(Silent):
+    def __init__(self):
+        self.notes, self.decisions = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def decision(self, value):
+        self.decisions.append(value)
+
+
+def wrapped(module, *shape):
+    example = {"x": np.zeros((1, *shape), np.float32)}
+    return Model.of(
+        module, (TensorSpec(name="x", dtype="float32", shape=("batch", *shape)),), example
+    )
 
 
 class Logits(nn.Module):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import Rows
 from pydantic import ValidationError
 from torch import nn
 
@@ -15,11 +16,6 @@ from edgepack.model import Model
 from edgepack.types import Sample, TensorSpec
 
 X = TensorSpec(name="x", dtype="float32", shape=("batch", 4))
-
-
-class Rows(list):
-    digest = "rows"
-    generated = False
 
 
 def linear(outputs=1):

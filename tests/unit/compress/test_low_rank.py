@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from nets import Noted, Rows, wrapped
 from pydantic import ValidationError
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from edgepack.base import Silent
 from edgepack.compress.allot import by_budget, by_energy
 from edgepack.compress.low_rank import LowRank
 from edgepack.errors import ModelError, UsageError
@@ -19,32 +19,9 @@ from edgepack.model.factors import factors, spectrum
 from edgepack.types import Replace, Sample, TensorSpec
 
 
-class Rows(list):
-    digest = "rows"
-    generated = False
-
-
-class Noted(Silent):
-    def __init__(self):
-        self.notes, self.decisions = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def decision(self, value):
-        self.decisions.append(value)
-
-
 @pytest.fixture
 def noted(context):
     return replace(context, events=Noted(), data={})
-
-
-def wrapped(module, *shape):
-    example = {"x": np.zeros((1, *shape), np.float32)}
-    return Model.of(
-        module, (TensorSpec(name="x", dtype="float32", shape=("batch", *shape)),), example
-    )
 
 
 def seen(*shape, count=64, scale=1.0):

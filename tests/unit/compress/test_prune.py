@@ -1,6 +1,6 @@
-import numpy as np
 import pytest
 import torch
+from nets import wrapped
 from pydantic import ValidationError
 from torch import nn
 
@@ -12,14 +12,6 @@ from edgepack.errors import ModelError, UsageError
 from edgepack.model import Model
 from edgepack.model.edits import replay
 from edgepack.model.groups import Groups
-from edgepack.types import TensorSpec
-
-
-def wrapped(module, *shape):
-    example = {"x": np.zeros((1, *shape), np.float32)}
-    return Model.of(
-        module, (TensorSpec(name="x", dtype="float32", shape=("batch", *shape)),), example
-    )
 
 
 @pytest.mark.parametrize(

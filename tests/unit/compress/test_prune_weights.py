@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from nets import Noted, Rows, wrapped
 from pydantic import ValidationError
 from torch import nn
 
-from edgepack.base import Silent
 from edgepack.compress.activations import Inputs
 from edgepack.compress.sparsity import sparsegpt, wanda
 from edgepack.compress.sparsity.choice import least_of_all, least_of_runs
@@ -17,22 +17,6 @@ from edgepack.model import Model
 from edgepack.types import Sample, TensorSpec
 
 METHODS = ["magnitude", "gradient", "movement", "wanda", "sparsegpt"]
-
-
-class Rows(list):
-    digest = "rows"
-    generated = False
-
-
-class Noted(Silent):
-    def __init__(self):
-        self.notes, self.decisions = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def decision(self, value):
-        self.decisions.append(value)
 
 
 @pytest.fixture
@@ -138,13 +122,6 @@ def test_sparsegpt_errs_less_than_zeros_alone_and_zeroes_what_is_never_fed():
         return float(((weights - other)[0].double() @ rows.T).norm())
 
     assert error(given) < 0.2 * error(plain)
-
-
-def wrapped(module, *shape):
-    example = {"x": np.zeros((1, *shape), np.float32)}
-    return Model.of(
-        module, (TensorSpec(name="x", dtype="float32", shape=("batch", *shape)),), example
-    )
 
 
 class Recurrent(nn.Module):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import Rows
 from torch import nn
 
 from edgepack.compress.prune import Prune
@@ -13,11 +14,6 @@ from edgepack.types import Sample, TensorSpec
 
 X = TensorSpec(name="x", dtype="float32", shape=("batch", 3))
 DRAWN = np.random.default_rng(0).normal(5, 2, (96, 1, 3)).astype(np.float32)
-
-
-class Rows(list):
-    digest = "rows"
-    generated = False
 
 
 class MadeUp(Rows):

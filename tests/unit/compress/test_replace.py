@@ -5,32 +5,16 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from nets import Noted, Rows
 from torch import nn
 from torch.nn import functional
 
-from edgepack.base import Silent
 from edgepack.compress.replace import ReplaceBlocks
 from edgepack.errors import ModelError
 from edgepack.export.trace import to_graph
 from edgepack.model import Model
 from edgepack.model.blocks import block
 from edgepack.types import Replace, Sample, TensorSpec
-
-
-class Rows(list):
-    digest = "rows"
-    generated = False
-
-
-class Noted(Silent):
-    def __init__(self):
-        self.notes, self.decisions = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def decision(self, value):
-        self.decisions.append(value)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from nets import Noted
 from pydantic import ValidationError
 from torch import nn
 
-from edgepack.base import Silent
 from edgepack.compress.codebook import clustered
 from edgepack.compress.share import Share
 from edgepack.errors import ModelError, UsageError
@@ -17,17 +17,6 @@ from edgepack.export.trace import to_graph
 from edgepack.model import Model
 from edgepack.model.blocks import block
 from edgepack.types import Replace, TensorSpec
-
-
-class Noted(Silent):
-    def __init__(self):
-        self.notes, self.decisions = [], []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def decision(self, value):
-        self.decisions.append(value)
 
 
 @pytest.fixture

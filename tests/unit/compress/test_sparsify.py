@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import Rows
 from torch import nn
 
 from edgepack.compress.finetune import Finetune
@@ -14,11 +15,6 @@ from edgepack.types import Sample, TensorSpec
 
 X = TensorSpec(name="x", dtype="float32", shape=("batch", 4))
 SGD = {"epochs": 8, "optimizer": "sgd", "learning_rate": 0.1}
-
-
-class Rows(list):
-    digest = "rows"
-    generated = False
 
 
 def two_layers(spread=1.0):
