@@ -22,9 +22,11 @@ def built(name, out, *targets, on=(), **rest):
     return {target.target: target for target in report.targets}, report.verdict
 
 
-def test_there_are_five():
+def test_there_are_seven():
     names = {folder.name for folder in EXAMPLES}
-    assert {"digits", "minilm-embedding", "mobilenet", "ocr-onnx", "vad"} <= names
+    assert names == {
+        "digits", "minilm-embedding", "mnist", "mobilenet", "news-classifier", "ocr-onnx", "vad"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
@@ -60,6 +62,7 @@ def test_vad_builds_with_few_samples(tmp_path):
         ("minilm-embedding", "w8-dynamic"),
         ("mobilenet", "w8a8-static"),
         ("ocr-onnx", "w8a8-static"),
+        ("news-classifier", "w8-dynamic"),
     ],
 )
 def test_what_is_slow_to_emulate_builds_with_few_samples(name, scheme, tmp_path):
@@ -93,6 +96,19 @@ def test_mobilenet_is_right_small_and_exact(tmp_path):
     artifact = Artifact.open(Path(target.artifact))
     assert artifact.manifest.file("model.onnx").size <= 0.27 * target.float_bytes
     assert [(device.on, device.exact) for device in target.devices] == [(on, True) for on in ARM]
+
+
+@pytest.mark.full
+@pytest.mark.emulated
+def test_news_is_a_sixth_of_the_size_and_a_fifth_of_the_work(tmp_path):
+    targets, verdict = built("news-classifier", tmp_path, "arm64")
+    target = targets["arm64"]
+    assert verdict == "pass"
+    assert 6 * target.model_bytes <= target.float_bytes
+    assert target.metric.drop <= 1
+    assert target.metric.samples == 506
+    effects = [step.effect for step in target.steps if step.effect]
+    assert effects[0].before.instructions >= 5 * target.devices[0].instructions
 
 
 @pytest.mark.full
