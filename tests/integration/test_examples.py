@@ -62,7 +62,6 @@ def test_vad_builds_with_few_samples(tmp_path):
         ("minilm-embedding", "w8-dynamic"),
         ("mobilenet", "w8a8-static"),
         ("ocr-onnx", "w8a8-static"),
-        ("news-classifier", "w8-dynamic"),
     ],
 )
 def test_what_is_slow_to_emulate_builds_with_few_samples(name, scheme, tmp_path):
