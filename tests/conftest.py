@@ -1,6 +1,11 @@
 import signal
 
 import pytest
+from hypothesis import settings
+
+# How long a test takes says how busy the machine is.
+settings.register_profile("edgepack", deadline=None)
+settings.load_profile("edgepack")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from edgepack.model.run import repeatable
 from edgepack.source.digits import INPUT, RANGES
 
 FEW, MANY_EPOCHS = 100, 800
-"""Soft answers pay on few pictures where training is long: after 200 epochs they gain nothing."""
+"""Soft answers pay on few pictures where training is long: after 200 epochs they gain little."""
 SOFT = 0.9
 STUDENT = "torch:student.py:build"
 BARS = (
@@ -35,7 +35,14 @@ def student(seed: int) -> Model:
 
 
 def taught(
-    seed: int, count: int, epochs: int, alpha: float, temperature: float = 4, *, labelled: bool
+    seed: int,
+    count: int,
+    epochs: int,
+    alpha: float,
+    temperature: float = 4,
+    *,
+    labelled: bool = True,
+    mix: bool = False,
 ) -> float:
     """Return the accuracy of a student after training on so many pictures, in percent."""
     one = Distil(
@@ -45,6 +52,7 @@ def taught(
         learning_rate=3e-3,
         alpha=alpha,
         temperature=temperature,
+        mix=mix,
     )
     made = context(seed, Shown(0, count, labelled))
     made = replace(made, models={STUDENT: lambda: student(seed)})
@@ -55,17 +63,20 @@ def measure(seed: int) -> dict[str, float]:
     """Train students of one schedule on labels, and on what the convnet answers at T = 4."""
     torch.set_num_threads(1)
     every = RANGES["train"][1]
-    hard = taught(seed, FEW, MANY_EPOCHS, 0, labelled=True)
-    soft = taught(seed, FEW, MANY_EPOCHS, SOFT, labelled=True)
-    sharp = taught(seed, FEW, MANY_EPOCHS, SOFT, 1, labelled=True)
-    full = taught(seed, every, 40, 0.0, labelled=True)
-    transfer = taught(seed, every, 40, 1.0, labelled=False)
-    return {
+    hard = taught(seed, FEW, MANY_EPOCHS, 0)
+    soft = taught(seed, FEW, MANY_EPOCHS, SOFT, mix=True)
+    found = {
         "teacher": accuracy(convnet(seed)),
         "100 hard labels": hard,
-        "100 soft answers, T = 4": soft,
+        "100 hard labels, blended": taught(seed, FEW, MANY_EPOCHS, 0, mix=True),
+        "100 soft answers, T = 4": taught(seed, FEW, MANY_EPOCHS, SOFT),
+        "100 soft answers, T = 1": taught(seed, FEW, MANY_EPOCHS, SOFT, 1),
+        "100 soft answers, T = 4, blended": soft,
         "gained by soft answers": soft - hard,
-        "gained at a temperature of 1": sharp - hard,
+    }
+    full = taught(seed, every, 40, 0)
+    transfer = taught(seed, every, 40, 1.0, labelled=False)
+    return found | {
         "all hard labels": full,
         "all soft answers, no labels": transfer,
         "lost without labels": full - transfer,

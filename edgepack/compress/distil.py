@@ -26,7 +26,8 @@ class Distil(Training, ModelPass):
     Answers are held by softened scores (Hinton et al., arXiv 1503.02531), mixed with the labels
     where there are some, or by cosine or mean square for embeddings. What happens inside can be
     held as well: hidden states and attention (TinyBERT, arXiv 1909.10351), and relations of
-    queries, keys and values (MiniLMv2, arXiv 2012.15828). Samples without labels serve, too.
+    queries, keys and values (MiniLMv2, arXiv 2012.15828). Samples without labels serve, too, and
+    so do blends of samples (Beyer et al., CVPR 2022, arXiv 2106.05237).
     """
 
     name: ClassVar[str] = "distil"
@@ -62,6 +63,11 @@ class Distil(Training, ModelPass):
     temperature: float = Field(4.0, gt=0, description="softens scores before they are held")
     alpha: float = Field(
         0.9, ge=0, le=1, description="weight of the teacher's answers; the labels have the rest"
+    )
+    mix: bool = Field(
+        False,
+        description="blend the samples of a batch in pairs and ask the teacher about the blends: "
+        "more to learn from where samples are few and inputs are numbers, such as pictures",
     )
     match_hidden: float = Field(0.0, ge=0, description="weight of the states after the blocks")
     match_attention: float = Field(0.0, ge=0, description="weight of where attention looks")
@@ -116,8 +122,9 @@ class Distil(Training, ModelPass):
         """Make the student where one is asked for, and train it.
 
         Raises:
-            UsageError: E250 when `features` fits no module, E257 when a block is named that there
-                is not, E264 to E266 when the training data does not fit the model.
+            UsageError: E250 when `features` fits no module, E252 or E257 when a block is named that
+                there is not, E258 when inputs that are no numbers are to be blended, E264 to E266
+                when the training data does not fit the model.
             ModelError: E475 when no such student can be derived, E476 when teacher and student do
                 not fit each other, E477 when there is nothing inside to hold, E478 when the
                 teacher's answers are no numbers, E434 when the loss is no longer a number.

@@ -37,13 +37,13 @@ class Lessons:
         self._module, self._data, self._points = teacher.module, data, tuple(points)
         self._kept: dict[Point, torch.Tensor] = {}
         shapes = {tuple(feed[name].shape for name in data.names) for feed in data.feeds}
-        one = self._ask(range(1))
+        one = self._ask(data.inputs(range(1)))
         bytes_each = sum(tensor.numel() * tensor.element_size() for tensor in one.values())
         if len(shapes) > 1 or bytes_each * len(data) > MOST:
             return
         for start in range(0, len(data), size):
             places = range(start, min(start + size, len(data)))
-            for point, tensor in self._ask(places).items():
+            for point, tensor in self._ask(data.inputs(places)).items():
                 kept = self._kept.setdefault(point, tensor.new_empty(len(data), *tensor.shape[1:]))
                 kept[start : start + len(tensor)] = tensor
             events.progress("distil: teacher", places.stop, len(data))
@@ -54,12 +54,17 @@ class Lessons:
             chosen = torch.tensor(list(places))
             seen = {point: tensor[chosen] for point, tensor in self._kept.items()}
         else:
-            seen = self._ask(places)
+            seen = self._ask(self._data.inputs(places))
         return seen, seen[ANSWER]
 
-    def _ask(self, places: Sequence[int]) -> dict[Point, torch.Tensor]:
+    def on(self, inputs: Sequence[torch.Tensor]) -> tuple[Seen, torch.Tensor]:
+        """Return what is inside for other inputs than the samples, and the first output."""
+        seen = self._ask(inputs)
+        return seen, seen[ANSWER]
+
+    def _ask(self, inputs: Sequence[torch.Tensor]) -> dict[Point, torch.Tensor]:
         with torch.no_grad(), watched(self._module, self._points) as seen:
-            answer = first(self._module(*self._data.inputs(places)))
+            answer = first(self._module(*inputs))
         return {**seen, ANSWER: answer}
 
 

@@ -19,7 +19,7 @@ from edgepack.compress.matching.watch import Pair, Seen, watched
 from edgepack.compress.objective import first, loss
 from edgepack.compress.student import derive, parameters
 from edgepack.compress.train import summary, train
-from edgepack.errors import ModelError
+from edgepack.errors import ModelError, UsageError
 from edgepack.model.run import repeatable
 from edgepack.types import Student
 
@@ -48,6 +48,8 @@ def distil(model: Model, options: Distil, context: Context) -> Model:
         teacher = context.original()
     _require_fit(student, teacher, options)
     data = Batches.of(student, context.data["train"], labelled=False)
+    if options.mix:
+        _require_numbers(data)
     taught = _Class(student, teacher, data, options, context)
     trained_model, trained = train(
         student,
@@ -118,6 +120,24 @@ def _require_fit(student: Model, teacher: Model, options: Distil) -> None:
     )
 
 
+def _require_numbers(data: Batches) -> None:
+    """Refuse to blend what is no number.
+
+    Raises:
+        UsageError: E258.
+    """
+    for name, tensor in zip(data.names, data.inputs(range(1)), strict=True):
+        if not tensor.is_floating_point():
+            raise UsageError(
+                "E258",
+                f"`{name}` cannot be blended",
+                where="mix",
+                why=f"it holds {str(tensor.dtype).removeprefix('torch.')}, and the mean of two "
+                "tokens is no token",
+                fix="leave out `mix`",
+            )
+
+
 class _Class:
     """What one student is held to by one teacher.
 
@@ -151,7 +171,7 @@ class _Class:
             teacher, data, [pair.theirs for pair in every], options.batch_size, context.events
         )
         self.answers_by = _how(teacher, data, options, self.lessons)
-        seen, answer = self._student(ours, range(1))
+        seen, answer = self._student(ours, data.inputs(range(1)))
         shown, wanted = self.lessons.at(range(1))
         with repeatable(context.seed):
             self.inside = torch.nn.ModuleDict(
@@ -171,7 +191,8 @@ class _Class:
         """What is made small."""
 
         def objective(module: torch.nn.Module, places: Sequence[int]) -> torch.Tensor:
-            return torch.stack([w * part for _, w, part in self._parts(module, places)]).sum()
+            parts = self._parts(module, places, mix=self._options.mix)
+            return torch.stack([weight * part for _, weight, part in parts]).sum()
 
         return objective
 
@@ -182,11 +203,16 @@ class _Class:
             return {n: round(float(part), 4) for n, _, part in self._parts(module, places)}
 
     def _parts(
-        self, module: torch.nn.Module, places: Sequence[int]
+        self, module: torch.nn.Module, places: Sequence[int], *, mix: bool = False
     ) -> list[tuple[str, float, torch.Tensor]]:
         """Return what is held, how much it weighs, and its loss."""
-        seen, given = self._student(module, places)
-        shown, wanted = self.lessons.at(places)
+        inputs, share, others = self._data.inputs(places), 1.0, places
+        if mix:
+            share, order = float(torch.rand(())), torch.randperm(len(places)).tolist()
+            inputs = tuple(share * one + (1 - share) * one[order] for one in inputs)
+            others = [places[place] for place in order]
+        seen, given = self._student(module, inputs)
+        shown, wanted = self.lessons.on(inputs) if mix else self.lessons.at(places)
         mask = mask_of(self._data, places)
         alpha = self._options.alpha if self._data.labels is not None else 1.0
         parts = []
@@ -194,14 +220,19 @@ class _Class:
             ours = self.inside["answers"](given) if "answers" in self.inside else given
             parts.append(("answers", alpha, self._answers(ours, wanted, mask)))
         if alpha < 1:
-            parts.append(("labels", 1 - alpha, loss(given, self._data, places)))
+            labels = share * loss(given, self._data, places)
+            if mix:
+                labels = labels + (1 - share) * loss(given, self._data, others)
+            parts.append(("labels", 1 - alpha, labels))
         for name in self.pairs:
             parts.append((name, self._weights[name], self.inside[name](seen, shown, mask)))
         return parts
 
-    def _student(self, module: torch.nn.Module, places: Sequence[int]) -> tuple[Seen, torch.Tensor]:
+    def _student(
+        self, module: torch.nn.Module, inputs: Sequence[torch.Tensor]
+    ) -> tuple[Seen, torch.Tensor]:
         with watched(module, self._points) as seen:
-            answer = first(module(*self._data.inputs(places)))
+            answer = first(module(*inputs))
         return seen, answer
 
     @property
@@ -246,7 +277,7 @@ def _note(student: Model, teacher: Model, samples: int, made: bool, context: Con
     if samples < FEW:
         context.events.note(
             f"distil has {samples} samples: the student may learn the teacher's answers to them by "
-            "heart; inputs without labels serve as well, so show it more"
+            "heart; inputs without labels serve as well, so show it more, or blend them with `mix`"
         )
     before, after = (one.facts()["multiply_adds"] for one in (teacher, student))
     if made and after > NOTICED * before:

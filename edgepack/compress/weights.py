@@ -65,16 +65,15 @@ class PruneWeights(ModelPass):
     )
     scope: Literal["layer", "global"] = Field(
         "layer",
-        description="weights compete within their layer, or all of them (only by `magnitude`, "
-        "`gradient` and `movement`)",
+        description="weights compete within their layer, those of embeddings within their word, or "
+        "all of them (only by `magnitude`, `gradient` and `movement`)",
     )
     pattern: str = Field(
         "", description="such as `2:4`: of each 4 consecutive weights of an output, 2 stay"
     )
     embeddings: bool = Field(
         False,
-        description="embeddings, too (only by `magnitude`, `gradient` and `movement`; by the "
-        "latter two, words that the samples lack go first)",
+        description="embeddings, too (only by `magnitude`, `gradient` and `movement`)",
     )
     keep: tuple[str, ...] = Field(
         (), description="names of layers to spare; `*` and `?` stand for letters"

@@ -16,7 +16,12 @@ from edgepack.compress.activations import collect
 from edgepack.compress.batches import Batches
 from edgepack.compress.layers import Found, find
 from edgepack.compress.shown import shown
-from edgepack.compress.sparsity.choice import least, least_of_all, least_of_runs
+from edgepack.compress.sparsity.choice import (
+    least,
+    least_of_all,
+    least_of_rows,
+    least_of_runs,
+)
 from edgepack.compress.weights import PruneWeights, ThinnedLayer, Thinning
 from edgepack.errors import ModelError
 from edgepack.model.matrices import fill, matrix
@@ -85,9 +90,20 @@ def _thin_at_once(
     elif options.scope == "global":
         marks = least_of_all(scores, options.ratio)
     else:
-        marks = {name: least(one, options.ratio) for name, one in scores.items()}
+        marks = {name: _least(layers[name], one, options.ratio) for name, one in scores.items()}
     for name, layer in layers.items():
         fill(layer, matrix(layer).masked_fill(marks[name], 0))
+
+
+def _least(layer: nn.Module, scores: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Mark a layer's least weights; those of an embedding compete within their word.
+
+    A word that no sample held has no scores: its smallest numbers go, so that it keeps its meaning.
+    """
+    if not isinstance(layer, nn.Embedding):
+        return least(scores, ratio)
+    unseen = ~scores.any(-1, keepdim=True)
+    return least_of_rows(torch.where(unseen, matrix(layer).abs(), scores), ratio)
 
 
 def _thin_in_rounds(model: Model, found: Found, options: PruneWeights, context: Context) -> None:

@@ -51,8 +51,13 @@ def scores(
             if slope is not None:
                 total += (weight.detach() * slope).square()
         context.events.progress("prune-weights", places.stop, len(data))
-    still = sum(int((one == 0).sum()) for one in found.values())
-    share = still / sum(one.numel() for one in found.values())
+    judged = [
+        one
+        for name, one in found.items()
+        if options.scope == "global" or not isinstance(layers[name], torch.nn.Embedding)
+    ]
+    still = sum(int((one == 0).sum()) for one in judged)
+    share = still / max(1, sum(one.numel() for one in judged))
     if share >= UNTOUCHED:
         context.events.note(
             f"{100 * share:.0f} % of these weights made no difference to the samples, such as "

@@ -434,3 +434,36 @@ def test_a_block_stands_for_those_that_end_as_deep():
     assert spread(4, 1) == [0]
     with pytest.raises(UsageError):
         matched(2, 6, (2,))
+
+
+def test_blends_of_few_samples_teach_more_than_the_samples(context):
+    """On unseen samples the student answers as its teacher more often."""
+    teacher = net(6, 16, 4)
+    with torch.no_grad():
+        teacher.module[2].weight.mul_(8)
+    rng = np.random.default_rng(7)
+    unseen = [Sample(({"x": rng.standard_normal((1, 6)).astype(np.float32)},)) for _ in range(300)]
+    found = []
+    for mix in (False, True):
+        taught = noted(context, teacher, vectors(10), lambda: net(6, 64, 4, seed=1))
+        one = Distil(student=STUDENT, epochs=300, learning_rate=0.01, batch_size=10, mix=mix)
+        found.append(agreement(one.apply(teacher, taught), teacher, unseen))
+    assert found[1] > found[0] + 0.03
+    again = noted(context, teacher, vectors(10), lambda: net(6, 64, 4, seed=1))
+    assert agreement(one.apply(teacher, again), teacher, unseen) == found[1]
+
+
+def test_blended_labels_are_blended_too(context):
+    """With alpha 0 and labels that agree, a blend has that label as well."""
+    teacher, data = net(6, 4), vectors(label=lambda row: 2)
+    taught = noted(context, teacher, data, lambda: net(6, 4, seed=1))
+    one = Distil(student=STUDENT, alpha=0, epochs=60, learning_rate=0.05, mix=True)
+    student = one.apply(teacher, taught)
+    assert all(student.run(sample.inputs[0])["output"].argmax() == 2 for sample in data)
+
+
+def test_tokens_cannot_be_blended(context):
+    teacher = bert()
+    with pytest.raises(UsageError, match="cannot be blended") as caught:
+        Distil(layers=2, mix=True).apply(teacher, noted(context, teacher, texts(8)))
+    assert caught.value.code == "E258"
