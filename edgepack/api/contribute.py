@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgepack.api.chain import Chain, Node
-from edgepack.api.prove import Prover, counting
+from edgepack.api.prove import Prover, counting, two_at_a_time
 from edgepack.api.score import Scorer
 from edgepack.api.trials import Chosen
 from edgepack.base import Silent, StepRecord
@@ -126,7 +124,7 @@ class Contributions:
         return {key: count for key, count in known.items() if count is not None}
 
     def _counted(self, states: Sequence[_State], known: dict[str, int]) -> list[_State]:
-        """Fill in the instructions: of equal work once, and two at a time."""
+        """Fill in the instructions; those of equal work are counted once."""
         channels = counting(self.target)
         measured = [state for state in states if state.graph]
         found: dict[str, tuple[int | None, str]] = {
@@ -140,9 +138,8 @@ class Contributions:
                 fresh.setdefault(state.work, state)
         if channels:
             artifacts = [self._packed(state) for state in fresh.values()]
-            with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-                counts = pool.map(lambda artifact: self._count(artifact, channels[0]), artifacts)
-                found |= dict(zip(fresh, counts, strict=True))
+            counts = two_at_a_time(lambda artifact: self._count(artifact, channels[0]), artifacts)
+            found |= dict(zip(fresh, counts, strict=True))
         made = []
         for state in states:
             none = state.why or "no channel of the target counts"

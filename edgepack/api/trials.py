@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgepack.api.chain import Chain
 from edgepack.api.lock import Lock
-from edgepack.api.prove import Prover, counting, timed
+from edgepack.api.prove import Prover, counting, timed, two_at_a_time
 from edgepack.api.score import Scorer
 from edgepack.api.trial import Trial
 from edgepack.base import StepRecord
@@ -136,10 +134,8 @@ class Trials:
         return replace(trial, found=found, size=artifact.model_size, wrong=wrong)
 
     def _counted(self, trials: Sequence[Trial], plain: Trial | None = None) -> list[Trial]:
-        """Count instructions of what still stands, two at a time: a count does not mind company."""
-        workers = min(2, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as pool:
-            counted = list(pool.map(self._count, trials))
+        """Count instructions of what still stands."""
+        counted = two_at_a_time(self._count, trials)
         if plain is None:
             return counted
         return [self._timed(trial, plain) for trial in counted]
