@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,11 +34,16 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Prover:
-    """Proves artifacts on channels, each at most once per device, emulator and runtime."""
+    """Proves artifacts on channels, each at most once per device, emulator and runtime.
+
+    Attributes:
+        proven: keys of what this one proved itself, and so did not find in the cache.
+    """
 
     cache: Cache
     events: Events
     offline: bool
+    proven: set[str] = field(default_factory=set)
 
     def prove(self, artifact: Artifact, on: str, *, asked: bool = False, rounds: int = 0) -> Device:
         """Run the artifact's golden vectors on one channel; what cannot run is unverified.
@@ -81,7 +86,7 @@ class Prover:
             if not timed and (entry := self.cache.get(key)):
                 try:
                     known = Device.model_validate_json((entry / "device.json").read_bytes())
-                    return known.model_copy(update={"cached": True})
+                    return known.model_copy(update={"cached": key not in self.proven})
                 except (OSError, ValueError) as problem:
                     self.cache.drop(key, f"it cannot be read: {problem}")
             device = prove(
@@ -103,6 +108,7 @@ class Prover:
         if device.verdict == "pass" and not timed:
             with self.cache.put(key) as stage:
                 (stage / "device.json").write_text(device.model_dump_json())
+            self.proven.add(key)
         return device
 
     def open(self, artifact: Artifact, on: str) -> Channel:
