@@ -202,7 +202,7 @@ def _filled(
             why="" if unknown else f"{first['msg']}; found {first['input']!r}",
             fix=did_you_mean(key, cls.model_fields)
             if unknown
-            else f"see `{cls.name}` in docs/passes.md",
+            else f"see `edgepack passes {cls.name}`",
         ) from None
 
 
