@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 from timing import faster, opened, timed
+from verdict import verdict
 
 from edgepack.api import Request, prepare
 from edgepack.api.run import execute
@@ -68,10 +69,7 @@ def main() -> int:
         f"at least {FASTER:g} times fewer instructions: {first / last:.2f}": first >= FASTER * last,
         f"at most {LOST:g} point lost: {metric.drop:.2f}": metric.drop <= LOST,
     }
-    for says, holds in bars.items():
-        print(f"  {says}: {'holds' if holds else 'FAILS'}")
-    print(f"{sum(bars.values())} of {len(bars)} bars hold, in {time.monotonic() - began:.0f} s")
-    return 0 if all(bars.values()) else 1
+    return verdict(bars, began)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from verdict import verdict
 from wiki import articles
 
 from edgepack.base import Context, Silent
@@ -220,12 +221,7 @@ def main() -> int:
     before, after = (count / 1e6 for count in exported.parameters)
     print(f"  parameters: {before:.1f} M, then {after:.1f} M in {exported.bytes / 1e6:.0f} MB")
     print(f"  ONNX Runtime's logits stand {exported.apart:.1e} from torch's\n")
-    held = list(bars(rows, exported))
-    for says, holds in held:
-        print(f"  {says}: {'holds' if holds else 'FAILS'}")
-    count = sum(holds for _, holds in held)
-    print(f"\n{count} of {len(held)} bars hold, in {time.monotonic() - began:.0f} s")
-    return 0 if count == len(held) else 1
+    return verdict(dict(bars(rows, exported)), began)
 
 
 if __name__ == "__main__":

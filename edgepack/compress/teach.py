@@ -191,8 +191,7 @@ class _Class:
         """What is made small."""
 
         def objective(module: torch.nn.Module, places: Sequence[int]) -> torch.Tensor:
-            parts = self._parts(module, places, mix=self._options.mix)
-            return torch.stack([weight * part for _, weight, part in parts]).sum()
+            return torch.stack([w * part for _, w, part in self._parts(module, places)]).sum()
 
         return objective
 
@@ -203,10 +202,11 @@ class _Class:
             return {n: round(float(part), 4) for n, _, part in self._parts(module, places)}
 
     def _parts(
-        self, module: torch.nn.Module, places: Sequence[int], *, mix: bool = False
+        self, module: torch.nn.Module, places: Sequence[int]
     ) -> list[tuple[str, float, torch.Tensor]]:
-        """Return what is held, how much it weighs, and its loss."""
+        """Return what is held, how much it weighs, and its loss; blends are for training alone."""
         inputs, share, others = self._data.inputs(places), 1.0, places
+        mix = self._options.mix and module.training
         if mix:
             share, order = float(torch.rand(())), torch.randperm(len(places)).tolist()
             inputs = tuple(share * one + (1 - share) * one[order] for one in inputs)

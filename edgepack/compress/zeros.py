@@ -19,8 +19,8 @@ from edgepack.compress.shown import shown
 from edgepack.compress.sparsity.choice import (
     least,
     least_of_all,
-    least_of_rows,
     least_of_runs,
+    least_of_words,
 )
 from edgepack.compress.weights import PruneWeights, ThinnedLayer, Thinning
 from edgepack.errors import ModelError
@@ -96,14 +96,10 @@ def _thin_at_once(
 
 
 def _least(layer: nn.Module, scores: torch.Tensor, ratio: float) -> torch.Tensor:
-    """Mark a layer's least weights; those of an embedding compete within their word.
-
-    A word that no sample held has no scores: its smallest numbers go, so that it keeps its meaning.
-    """
-    if not isinstance(layer, nn.Embedding):
-        return least(scores, ratio)
-    unseen = ~scores.any(-1, keepdim=True)
-    return least_of_rows(torch.where(unseen, matrix(layer).abs(), scores), ratio)
+    """Mark a layer's least weights; those of an embedding compete within their word."""
+    if isinstance(layer, nn.Embedding):
+        return least_of_words(scores, matrix(layer).abs(), ratio)
+    return least(scores, ratio)
 
 
 def _thin_in_rounds(model: Model, found: Found, options: PruneWeights, context: Context) -> None:

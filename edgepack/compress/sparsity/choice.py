@@ -22,6 +22,20 @@ def least_of_rows(scores: torch.Tensor, ratio: float) -> torch.Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order[..., :count], True)
 
 
+def least_of_words(scores: torch.Tensor, sizes: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Mark the least `ratio` of each word of an embedding.
+
+    A word that no sample held has no scores: its smallest numbers go, so that it keeps its meaning.
+
+    Args:
+        scores: [..., words, width].
+        sizes: of the weights themselves, of the same shape.
+        ratio: share that goes.
+    """
+    unseen = ~scores.any(-1, keepdim=True)
+    return least_of_rows(torch.where(unseen, sizes, scores), ratio)
+
+
 def least_of_runs(scores: torch.Tensor, stay: int, of: int) -> torch.Tensor:
     """Mark all but the best `stay` of each `of` consecutive scores of a row.
 

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from edgepack.compress.batches import Batches
 from edgepack.compress.shown import shown
-from edgepack.compress.sparsity.choice import least
+from edgepack.compress.sparsity.choice import least, least_of_words
 from edgepack.compress.train import plain
 from edgepack.model.fit import Schedule, Task, fit
 from edgepack.model.matrices import matrix
@@ -33,10 +33,16 @@ EVERY = 8
 
 
 class Masked(nn.Module):  # type: ignore[misc]
-    """Zeroes the weights of the lowest scores, and keeps the scores."""
+    """Zeroes the weights of the lowest scores, and keeps the scores.
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    Args:
+        layer: whose weights they are.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
+        weight = layer.weight.detach()
+        self.sizes = weight.abs() if isinstance(layer, nn.Embedding) else None
         self.scores = torch.zeros_like(weight)
         self.moved = torch.zeros_like(weight)
         self.mask = torch.ones_like(weight)
@@ -55,7 +61,11 @@ class Masked(nn.Module):  # type: ignore[misc]
             torch.distributed.all_reduce(self.moved)
         self.scores += self.moved
         self.moved.zero_()
-        self.mask = (~least(self.scores, ratio)).to(self.mask)
+        if self.sizes is None:
+            gone = least(self.scores, ratio)
+        else:
+            gone = least_of_words(self.scores, self.sizes, ratio)
+        self.mask = (~gone).to(self.mask)
 
 
 def scores(
@@ -68,7 +78,7 @@ def scores(
         ModelError: E434 when the loss is no longer a number.
     """
     data = Batches.of(model, shown(context, ("train",), "movement"), labelled=False)
-    masks = {name: Masked(layer.weight.detach()) for name, layer in layers.items()}
+    masks = {name: Masked(layer) for name, layer in layers.items()}
     for name, layer in layers.items():
         parametrize.register_parametrization(layer, "weight", masks[name])
     final = 1 - options.run[0] / options.run[1] if options.pattern else options.ratio

@@ -467,3 +467,16 @@ def test_tokens_cannot_be_blended(context):
     with pytest.raises(UsageError, match="cannot be blended") as caught:
         Distil(layers=2, mix=True).apply(teacher, noted(context, teacher, texts(8)))
     assert caught.value.code == "E258"
+
+
+def test_what_judges_is_not_blended(context):
+    """Losses that are told, and those of held-out samples, are of the samples as they are."""
+    teacher, data = net(6, 4), vectors()
+    told = []
+    for mix in (False, True):
+        taught = noted(context, teacher, data, lambda: net(6, 4, seed=1))
+        one = Distil(student=STUDENT, epochs=1, learning_rate=1e-12, mix=mix, hold_out=0.3)
+        one.apply(teacher, taught)
+        told.append(taught.events.decisions[0])
+    assert told[0]["losses"] == told[1]["losses"]
+    assert told[0]["held_out_loss"] == told[1]["held_out_loss"]

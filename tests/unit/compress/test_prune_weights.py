@@ -207,9 +207,10 @@ def words(noted):
     return model, replace(noted, data={"train": data})
 
 
-def test_a_word_that_no_sample_holds_keeps_its_largest_numbers(words):
+@pytest.mark.parametrize("method", ["gradient", "movement"])
+def test_a_word_that_no_sample_holds_keeps_its_largest_numbers(method, words):
     model, context = words
-    one = PruneWeights(method="gradient", ratio=0.5, embeddings=True)
+    one = PruneWeights(method=method, ratio=0.5, embeddings=True, epochs=8)
     weight = one.apply(model, context).module[0].weight
     assert ((weight == 0).sum(1) == 2).all()
     before = model.module[0].weight.detach()
