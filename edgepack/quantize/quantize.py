@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator
 
 from edgepack.base import Context, GraphPass
-from edgepack.child import ChildError, call
-from edgepack.errors import ModelError
 from edgepack.graph import Graph, weights
 from edgepack.quantize.addition import align_additions
 from edgepack.quantize.calibrate import calibrate
@@ -17,6 +15,7 @@ from edgepack.quantize.embedding import plan_embeddings, quantize_embeddings
 from edgepack.quantize.exact import exact
 from edgepack.quantize.half import plan_half, store_in_half
 from edgepack.quantize.parts import Operator, parts
+from edgepack.quantize.prepared import in_child, prepared, tidy
 from edgepack.quantize.ranges.reduce import Method, reducer
 from edgepack.quantize.require import Calibration, require, require_axis
 from edgepack.quantize.saturation import refuse_saturating
@@ -144,7 +143,7 @@ class Quantize(GraphPass):
             ModelError: E450 to E456.
         """
         assert self.scheme != "auto", "a plan settles `auto` before it runs"
-        proto = _prepared(graph, context)
+        proto = prepared(graph, context)
         found = survey(proto, self.operators)
         if graph.scheme != "float" or found.quantised:
             context.events.note("the model is quantised already and stays as it is")
@@ -163,7 +162,7 @@ class Quantize(GraphPass):
         if not survey(proto).quantised:
             context.events.note("no layer was left to quantise; the model stays float")
             return graph
-        _tidy(proto, graph)
+        tidy(proto, graph)
         if self.saturates:
             refuse_saturating(proto)
         tolerance = BITWISE if exact(proto) else INT8_TOLERANCE
@@ -175,7 +174,7 @@ class Quantize(GraphPass):
         if plan.left:
             context.events.note(f"{len(plan.left)} weights stay float32: float16 cannot hold them")
         store_in_half(proto, plan)
-        _tidy(proto, graph)
+        tidy(proto, graph)
         return Graph.from_proto(proto, scheme="fp16", tolerance=graph.tolerance)
 
     def _dynamic(self, proto: onnx.ModelProto, found: Survey, context: Context) -> None:
@@ -210,7 +209,7 @@ class Quantize(GraphPass):
             reducer(self.calibration, self.percentile),
         )
         weights.save_proto(proto, context.work / "quantize-in.onnx")
-        result = _in_child(
+        result = in_child(
             context,
             "quantize",
             nodes=plan.nodes,
@@ -246,52 +245,3 @@ def _calibration(context: Context) -> Calibration:
     if samples is None:
         return "none"
     return "generated" if samples.generated else "given"
-
-
-def _prepared(graph: Graph, context: Context) -> onnx.ModelProto:
-    """Return the graph with constants as weights, named nodes and inferred shapes."""
-    weights.lay_out(graph.model, "prepare-in.onnx").write(context.work / "prepare-in.onnx")
-    return _in_child(context, "prepare")
-
-
-def _in_child(context: Context, function: str, **arguments: Any) -> onnx.ModelProto:
-    """Run a function of the worker on ``FUNCTION-in.onnx`` and return the model it writes."""
-    source, destination = context.work / f"{function}-in.onnx", context.work / f"{function}.onnx"
-    files = {"source": str(source), "destination": str(destination)}
-    try:
-        call(f"edgepack.quantize.worker:{function}", {**files, **arguments})
-    except ChildError as problem:
-        raise ModelError(
-            "E454",
-            f"the model cannot be quantised: `{function}` failed",
-            why=problem.detail,
-            fix='choose scheme = "float", or keep the node that the message names: keep = [...]',
-        ) from problem
-    return weights.load_proto(destination)
-
-
-def _read(graph: onnx.GraphProto) -> set[str]:
-    """Return every name that a graph or one inside it reads or answers."""
-    names = {value.name for value in graph.output}
-    for node in graph.node:
-        names.update(node.input)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                names |= _read(attribute.g)
-    return names
-
-
-def _tidy(proto: onnx.ModelProto, original: Graph) -> None:
-    """Drop weights that nothing reads, stale shapes, and what tools wrote about themselves."""
-    graph = proto.graph
-    read = _read(graph)
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
-    del graph.initializer[:], graph.value_info[:]
-    graph.initializer.extend(copies)
-    before = original.model
-    del proto.metadata_props[:]
-    for key, value in before.metadata_props.items():
-        proto.metadata_props.add(key=key, value=value)
-    proto.producer_name = before.producer_name or ""
-    proto.producer_version = before.producer_version or ""

@@ -127,7 +127,7 @@ def test_what_is_quantised_already_passes_through(tmp_path):
 
 
 def test_a_worker_that_fails_is_an_error_of_the_model(tmp_path, monkeypatch):
-    import edgepack.quantize.quantize as module
+    import edgepack.quantize.prepared as module
     from edgepack.child import ChildError
 
     def fail(*_: object) -> None:
