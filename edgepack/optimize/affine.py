@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
-from edgepack.optimize import match
-from edgepack.optimize.checked import objection
+from edgepack.graph import match
+from edgepack.graph.checked import objection
 from edgepack.types import Frozen
 
 if TYPE_CHECKING:

@@ -87,7 +87,9 @@ def _save(graph: Graph, proto: onnx.ModelProto, target: str, opset: int, ir: int
     for imported in proto.opset_import:
         imported.version = opset if imported.domain == "" else imported.version
     proto.ir_version = ir
-    ours = Graph.from_proto(proto, scheme=graph.scheme, tolerance=graph.tolerance)
+    ours = Graph.from_proto(
+        proto, scheme=graph.scheme, tolerance=graph.tolerance, table=graph.table
+    )
     ours.save(Path(target))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
-from edgepack.optimize import match
+from edgepack.graph import match
 from edgepack.optimize.spelled import Spelling, contract
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepack.base import Context, GraphPass
-from edgepack.optimize import match
-from edgepack.optimize.checked import settled
+from edgepack.graph import match
+from edgepack.graph.checked import settled
 
 if TYPE_CHECKING:
     import onnx_ir as ir

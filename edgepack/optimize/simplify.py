@@ -15,7 +15,7 @@ from pydantic import Field
 from edgepack.base import Context, GraphPass
 from edgepack.child import ChildError, Limits, call
 from edgepack.errors import ModelError
-from edgepack.optimize.checked import difference
+from edgepack.graph.checked import difference
 from edgepack.types import Frozen
 
 if TYPE_CHECKING:

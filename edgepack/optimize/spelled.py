@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgepack.base import Context
-from edgepack.optimize import match
-from edgepack.optimize.checked import settled
+from edgepack.graph import match
+from edgepack.graph.checked import settled
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -79,7 +79,7 @@ def test_an_opset_without_it_is_refused(context):
 
 
 def test_what_would_move_the_answers_is_not_kept(context, monkeypatch):
-    monkeypatch.setattr("edgepack.optimize.checked.objection", lambda *_: "they would move")
+    monkeypatch.setattr("edgepack.graph.checked.objection", lambda *_: "they would move")
     graph = made(f"{ERF} p = Mul (x, a) y = Mul (p, half)")
     assert Gelu().apply(graph, context) is graph
     assert context.events.decisions[0].refused == {"Erf": "they would move"}

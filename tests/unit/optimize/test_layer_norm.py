@@ -89,7 +89,7 @@ def test_an_opset_without_it_is_refused(context):
 
 
 def test_what_would_move_the_answers_is_not_kept(context, monkeypatch):
-    monkeypatch.setattr("edgepack.optimize.checked.objection", lambda *_: "they would move")
+    monkeypatch.setattr("edgepack.graph.checked.objection", lambda *_: "they would move")
     graph = made(f"{MEAN} s = Pow (d, two) {REST} {SCALED}")
     assert LayerNorm().apply(graph, context) is graph
     assert context.events.decisions[0].refused == {"Sqrt": "they would move"}

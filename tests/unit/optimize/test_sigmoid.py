@@ -3,10 +3,9 @@ import onnx
 import pytest
 from onnx import parser
 
-from edgepack.graph import Graph
+from edgepack.graph import Graph, checked
 from edgepack.graph.agreement import agreement
 from edgepack.graph.runner import ChildRunner
-from edgepack.optimize import checked
 from edgepack.optimize.sigmoid import HardSigmoid
 
 SIGMOID = "s = Add (x, three) c = Clip (s, zero, six) y = Div (c, six)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from edgepack.optimize import match
+from edgepack.graph import match
 from edgepack.types import Frozen
 
 if TYPE_CHECKING:

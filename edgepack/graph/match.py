@@ -79,14 +79,18 @@ def only_reader(value: ir.Value, operator: str) -> ir.Node | None:
 
 
 def replace(
-    last: ir.Node, operator: str, inputs: Iterable[ir.Value], attributes: Mapping[str, object]
+    last: ir.Node,
+    operator: str,
+    inputs: Iterable[ir.Value | None],
+    attributes: Mapping[str, object],
+    domain: str = "",
 ) -> None:
     """Put one node in the place of the last of several; those that nothing reads go."""
     import onnx_ir as ir
 
     graph, old = last.graph, last.outputs[0]
     assert isinstance(graph, ir.Graph)
-    node = ir.node(operator, list(inputs), dict(attributes), name=last.name)
+    node = ir.node(operator, list(inputs), dict(attributes), domain=domain, name=last.name)
     graph.insert_before(last, node)
     new = node.outputs[0]
     new.name, new.shape, new.type = old.name, old.shape, old.type
@@ -98,6 +102,18 @@ def replace(
             continue
         gone += [n for v in node.inputs if v is not None and (n := v.producer()) is not None]
         node.graph.remove(node, safe=True)
+
+
+def put(value: ir.Value | None, array: np.ndarray) -> None:
+    """Give a constant another value of its own; others that shared it keep theirs."""
+    import numpy as np
+    import onnx_ir as ir
+
+    assert value is not None
+    stored = np.ascontiguousarray(array, np.float32)
+    value.const_value = ir.tensor(stored, name=value.name)
+    if value.shape is None:
+        value.shape, value.dtype = ir.Shape(stored.shape), ir.DataType.FLOAT
 
 
 def drop_unused(graph: ir.Graph) -> None:
