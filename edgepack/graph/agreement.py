@@ -55,6 +55,31 @@ def agreement(expected: Tensors, got: Tensors) -> Agreement:
     )
 
 
+def sqnr(expected: Tensors, got: Tensors) -> float:
+    """Return the power of the finite float outputs over that of their difference, in decibels.
+
+    200 stands for no difference, -200 for outputs that are of another shape.
+    """
+    signal = noise = 0.0
+    for name in expected:
+        a, b = np.asarray(expected[name]), np.asarray(got[name])
+        if a.dtype.kind != "f":
+            continue
+        if a.shape != b.shape:
+            return -200.0
+        both = np.isfinite(a) & np.isfinite(b)
+        signal += float(np.square(a[both], dtype=np.float64).sum())
+        noise += float(np.square(a[both].astype(np.float64) - b[both]).sum())
+    return decibel(signal, noise)
+
+
+def decibel(signal: float, noise: float) -> float:
+    """Return a ratio of powers; 200 dB stands for no noise at all, which has no logarithm."""
+    if noise == 0:
+        return 200.0
+    return float(10 * np.log10(max(signal, 1e-30) / noise)) if np.isfinite(noise) else -200.0
+
+
 def flipped(expected: Array, got: Array) -> bool | None:
     """Whether another score is the largest; None for what is no row of scores."""
     if expected.shape != got.shape or expected.ndim != 2 or expected.shape[1] < 2:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from edgepack.base import Session
-from edgepack.graph.agreement import Agreement, agreement
+from edgepack.graph.agreement import Agreement, agreement, decibel
 from edgepack.graph.prefix import Layer
 from edgepack.types import Frozen
 
@@ -129,14 +129,7 @@ def apart(
             **layer._asdict(),
             relative=worst[layer][0],
             cosine=worst[layer][1],
-            decibel=_decibel(*power[layer]),
+            decibel=decibel(*power[layer]),
         )
         for layer, _, _ in pairs
     )
-
-
-def _decibel(signal: float, noise: float) -> float:
-    """SQNR; 200 dB stands for no difference at all, which has no logarithm."""
-    if noise == 0:
-        return 200.0
-    return float(10 * np.log10(max(signal, 1e-30) / noise)) if np.isfinite(noise) else -200.0

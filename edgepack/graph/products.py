@@ -30,13 +30,16 @@ PRODUCTS = {
 GEMMS = {"Gemm", "QGemm"}
 RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1, "DynamicQuantizeLSTM": 4}
 """Gates; the weights are [directions, gates * hidden, in] and [.., gates * hidden, hidden]."""
-COUNTED = {*CONVOLUTIONS, "ConvTranspose", *PRODUCTS, *GEMMS, *RECURRENT}
+ATTENTION = {"Attention", "QAttention"}
+"""ONNX Runtime's; the weight is [in, 3 * width], and every place looks at every other."""
+COUNTED = {*CONVOLUTIONS, "ConvTranspose", *PRODUCTS, *GEMMS, *RECURRENT, *ATTENTION}
 
 
 def multiply_adds(graph: Graph, feed: Tensors, runner: Runner) -> int:
     """Count the multiply-adds of one inference, from the shapes that its tensors take.
 
-    What lies in the branches of If, Loop and Scan is not counted, nor are fused attention kernels.
+    What lies in the branches of If, Loop and Scan is not counted, nor are fused attention kernels
+    other than ONNX Runtime's Attention and QAttention.
 
     Args:
         graph: runs once, with its products' tensors laid open.
@@ -74,6 +77,8 @@ def _cost(node: ir.Node, shapes: dict[str | None, Shape]) -> int:
     if kind in GEMMS:
         turned = node.attributes.get("transA")
         return out * shape(0)[0 if turned is not None and turned.as_int() else -1]
+    if kind in ATTENTION:
+        return out * (3 * shape(0)[-1] + 2 * shape(0)[-2])
     if kind in RECURRENT:
         steps = math.prod(shape(0)[:2])
         return steps * (math.prod(shape(1)) + math.prod(shape(2)))

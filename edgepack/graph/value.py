@@ -12,7 +12,7 @@ from edgepack import publish
 from edgepack.errors import ModelError
 from edgepack.graph import weights
 from edgepack.graph.weights import MODEL_FILE
-from edgepack.types import DType, Frozen, TensorSpec, Tolerance
+from edgepack.types import DType, Frozen, QuantTable, TensorSpec, Tolerance
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +27,7 @@ class _Card(Frozen):
 
     scheme: str
     tolerance: Tolerance
+    table: QuantTable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,13 @@ class Graph:
         model: the model in memory; whoever holds a Graph may read it, and edits a `copy`.
         scheme: how its weights are stored: ``float``, or what the quantize pass made of it.
         tolerance: how far a device may stand from this graph's own answers.
+        table: what training settled of the weights' levels; None where it settled nothing.
     """
 
     model: ir.Model
     scheme: str = "float"
     tolerance: Tolerance = FLOAT_TOLERANCE
+    table: QuantTable | None = None
 
     @classmethod
     def from_proto(
@@ -50,11 +53,12 @@ class Graph:
         *,
         scheme: str = "float",
         tolerance: Tolerance = FLOAT_TOLERANCE,
+        table: QuantTable | None = None,
     ) -> Self:
         """Wrap a model of our own making; a foreign one goes through `gate.admit`."""
         import onnx_ir as ir
 
-        return cls(ir.from_proto(proto), scheme, tolerance)
+        return cls(ir.from_proto(proto), scheme, tolerance, table)
 
     @property
     def name(self) -> str:
@@ -115,6 +119,7 @@ class Graph:
         model: ir.Model | None = None,
         scheme: str | None = None,
         tolerance: Tolerance | None = None,
+        table: QuantTable | None = None,
     ) -> Self:
         """Return this graph with some of its parts exchanged."""
         return replace(
@@ -122,6 +127,7 @@ class Graph:
             model=self.model if model is None else model,
             scheme=self.scheme if scheme is None else scheme,
             tolerance=self.tolerance if tolerance is None else tolerance,
+            table=self.table if table is None else table,
         )
 
     def write(self, path: Path) -> None:
@@ -144,7 +150,7 @@ class Graph:
         Raises:
             ModelError: E427 when the model is too large even without its weights.
         """
-        card = _Card(scheme=self.scheme, tolerance=self.tolerance)
+        card = _Card(scheme=self.scheme, tolerance=self.tolerance, table=self.table)
         weights.lay_out(self.model).write(folder / MODEL_FILE)
         (folder / "graph.json").write_text(card.model_dump_json())
 
@@ -156,7 +162,7 @@ class Graph:
             ModelError: E428 when they are missing or cut short.
         """
         card = _Card.model_validate_json((folder / "graph.json").read_bytes())
-        return cls(weights.read(folder / MODEL_FILE), card.scheme, card.tolerance)
+        return cls(weights.read(folder / MODEL_FILE), card.scheme, card.tolerance, card.table)
 
 
 def _spec(value: ir.Value) -> TensorSpec:

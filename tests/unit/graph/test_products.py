@@ -39,8 +39,12 @@ def work(body: str, *feed: int, **shapes) -> int:
          (4, 6), {"w8": (6, 3), "s": ()}, 4 * 6 * 3),
         ("g (float[S,1,6] x) => (float[S,1,1,5] y) { y = LSTM <hidden_size = 5> (x, w, r) }",
          (7, 1, 6), {"w": (1, 20, 6), "r": (1, 20, 5)}, 7 * (20 * 6 + 20 * 5)),
+        ("""g (float[N,T,6] x) => (float[N,T,4] y) {
+             y = com.microsoft.Attention <num_heads = 2> (x, w, b) }""",
+         (2, 5, 6), {"w": (6, 12), "b": (12,)}, 2 * 5 * (6 * 12 + 2 * 5 * 4)),
     ],
-    ids=["conv", "depthwise", "transposed", "matmul", "attention", "gemm", "scaled", "lstm"],
+    ids=["conv", "depthwise", "transposed", "matmul", "attention", "gemm", "scaled", "lstm",
+         "fused attention"],
 )  # fmt: skip
 def test_work_follows_from_shapes(body, feed, shapes, count):
     assert work(body, *feed, **shapes) == count

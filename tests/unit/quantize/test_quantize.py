@@ -110,7 +110,7 @@ def test_without_calibration_static_is_refused(tmp_path):
 def test_dynamic_on_convolutions_is_done_when_asked_for_and_told(tmp_path):
     scene = context(tmp_path)
     after = Quantize(scheme="w8-dynamic").apply(graph(convnet()), scene)
-    assert kinds(after.proto()).count("MatMulInteger") == 1
+    assert kinds(after.proto()).count("DynamicQuantizeMatMul") == 1
     assert kinds(after.proto()).count("Conv") == 2
     assert "2 convolutions stay float" in scene.events.notes[0]
 
