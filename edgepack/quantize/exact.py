@@ -3,9 +3,9 @@
 Integer sums do not depend on their order, float sums do. A graph is exact when each of its nodes
 
 1. quantises or dequantises with constant scales: one rounded division or product an element;
-2. forms a unit between DequantizeLinear inputs and QuantizeLinear outputs that ONNX Runtime turns
-   into an integer kernel, which for signed activations it does on ARM alone, and adds only where
-   no sum comes near a tie (see `addition`);
+2. forms a unit between DequantizeLinear inputs and QuantizeLinear outputs (or, of a product,
+   answers of the model) that ONNX Runtime turns into an integer kernel, which for signed
+   activations it does on ARM alone, and adds only where no sum comes near a tie (see `addition`);
 3. moves data, or does integer arithmetic, as shapes do; or
 4. computes each float element by one correctly rounded IEEE 754 operation.
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 INT8 = 3
 """`onnx.TensorProto.INT8`."""
+PRODUCTS = frozenset({"Gemm", "MatMul"})
+"""Units that may answer in float: an exact sum of integers times one scale."""
 UNITS = frozenset({
     "Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat",
 })  # fmt: skip
@@ -59,6 +61,9 @@ def exact(proto: onnx.ModelProto) -> bool:
         zero = maker.input[2] if len(maker.input) > 2 else ""
         return maker.input[0] in weights or weights.get(zero) != INT8
 
+    def leaves(node: onnx.NodeProto) -> list[list[str]]:
+        return [["QuantizeLinear"], *([["output"]] if node.op_type in PRODUCTS else [])]
+
     def holds(node: onnx.NodeProto) -> bool:
         if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
             return set(node.input[1:]) <= weights.keys()
@@ -67,7 +72,7 @@ def exact(proto: onnx.ModelProto) -> bool:
         return (
             node.op_type in UNITS
             and all(map(dequantised, node.input))
-            and all(readers[name] == ["QuantizeLinear"] for name in node.output)
+            and all(readers[name] in leaves(node) for name in node.output)
         )
 
     return all(holds(node) for node in graph.node) and _additions_hold(proto)
