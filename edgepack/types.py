@@ -28,6 +28,8 @@ DType: TypeAlias = Literal[
 Split: TypeAlias = Literal["train", "calibration", "evaluation"]
 Scheme: TypeAlias = Literal["w8a8-static", "w8-dynamic", "fp16", "float"]
 """How weights and activations are stored and computed; see `docs/vocabulary.md`."""
+Width: TypeAlias = Literal["binary", "ternary", "w2", "w4", "w8"]
+"""How many levels a weight has: 2, 3, 4, 16 or 256."""
 SPLITS: tuple[Split, ...] = ("train", "calibration", "evaluation")
 
 
@@ -133,8 +135,32 @@ class Student(Frozen):
     source: str
 
 
+class Fold(Frozen):
+    """A batch norm that goes into the layer before it; in its place nothing happens.
+
+    Attributes:
+        module: the layer, which has a bias from then on.
+        norm: the batch norm.
+    """
+
+    kind: Literal["fold"] = "fold"
+    module: str
+    norm: str
+
+
+class Fake(Frozen):
+    """Rounding of what a module takes or gives to 256 levels: x = (level - zero) * scale."""
+
+    kind: Literal["fake"] = "fake"
+    module: str
+    side: Literal["in", "out"]
+    scale: float = Field(gt=0)
+    zero: int = Field(ge=0, le=255)
+
+
 Edit: TypeAlias = Annotated[
-    Cut | Drop | Insert | Heads | Replace | Tie | Config | Student, Field(discriminator="kind")
+    Cut | Drop | Insert | Heads | Replace | Tie | Config | Student | Fold | Fake,
+    Field(discriminator="kind"),
 ]
 """The closed union of structural edits that a cached model replays."""
 
@@ -152,12 +178,35 @@ class Range(Frozen):
     clipped: float = 0.0
 
 
+class Grid(Frozen):
+    """The levels that a weight was trained on: w = (level - zero) * scale.
+
+    Attributes:
+        width: how many levels there are.
+        axis: along which each place has a scale; one scale for all where None.
+        scales: positive or, where channels were turned around, negative.
+        zeros: one a scale; empty where all are 0.
+    """
+
+    width: Width
+    axis: int | None
+    scales: tuple[float, ...]
+    zeros: tuple[int, ...] = ()
+
+
 class QuantTable(Frozen):
-    """The calibration table: what was seen of each tensor over `samples` samples."""
+    """What is known of a graph's numbers before it is quantised.
+
+    Attributes:
+        method, samples: how it was found, and from how many samples.
+        ranges: what was seen of each tensor.
+        grids: the levels of weights, by initializer.
+    """
 
     method: str
     samples: int
     ranges: dict[str, Range]
+    grids: dict[str, Grid] = {}
 
 
 class Tolerance(Frozen):

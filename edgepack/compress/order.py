@@ -80,6 +80,23 @@ CLASHES = (
         "put `prune-heads` before `low-rank`",
         lambda first, _: not first["keep"],
     ),
+    Clash(
+        "qat",
+        (
+            *(*TRAINING, "low-rank", "prune", "prune-heads", "prune-layers", "prune-weights"),
+            *("recalibrate", "replace", "share", "qat"),
+        ),
+        "first",
+        "weights leave the levels that they were trained on",
+        "put `qat` last of the steps on the torch model",
+    ),
+    Clash(
+        "qat",
+        ("equalise", "smooth"),
+        "first",
+        "it scales channels, and weights leave the levels that they were trained on",
+        "leave it out: `qat` learns scales itself",
+    ),
 )
 """Measured: other pairs of steps go together in either order."""
 

@@ -27,11 +27,14 @@ class Export(ExportPass):
 
         Raises:
             ModelError: E436 when torch cannot export the model, E437 when the graph answers
-                otherwise than torch, E420 to E424 when it does not run.
+                otherwise than torch, E420 to E424 when it does not run, E488 when a trained weight
+                is lost.
         """
+        from edgepack.export.grids import ROUNDED, table_of
         from edgepack.export.parity import hold
         from edgepack.export.trace import to_graph
 
         exported = to_graph(model, self.opset)
         context.events.decision(hold(model, exported, context.seed, context.runner))
-        return exported.graph
+        graph = exported.graph.replace(table=table_of(model, exported.graph))
+        return graph.replace(tolerance=ROUNDED) if model.rounds else graph

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from edgepack.errors import ModelError
 from edgepack.model.edits import replay
-from edgepack.types import Edit, Frozen, TensorSpec
+from edgepack.types import Edit, Frozen, Grid, TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ class _Card(Frozen):
     outputs: tuple[TensorSpec, ...]
     edits: tuple[Edit, ...]
     tied: dict[str, str]
+    grids: dict[str, Grid] = {}
 
 
 def save(model: Model, folder: Path) -> None:
@@ -40,7 +41,13 @@ def save(model: Model, folder: Path) -> None:
         else:
             # Views of one memory are no error here: each is written whole.
             kept[name] = tensor.detach().cpu().clone().contiguous()
-    card = _Card(inputs=model.inputs, outputs=model.outputs, edits=model.edits, tied=tied)
+    card = _Card(
+        inputs=model.inputs,
+        outputs=model.outputs,
+        edits=model.edits,
+        tied=tied,
+        grids=dict(model.grids),
+    )
     save_file(kept, folder / "weights.safetensors")
     (folder / "model.json").write_text(card.model_dump_json())
 
@@ -68,7 +75,7 @@ def load(folder: Path, source: Callable[[str], Model]) -> Model:
         raise _changed(difference)
     model.module.load_state_dict(weights)
     model.module.eval()
-    return replace(model, outputs=card.outputs, edits=card.edits)
+    return replace(model, outputs=card.outputs, edits=card.edits, grids=card.grids)
 
 
 def _first_difference(saved: Mapping[str, torch.Tensor], fresh: Mapping[str, torch.Tensor]) -> str:

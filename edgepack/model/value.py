@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edgepack.types import Edit, TensorSpec, canonical_json
+from edgepack.types import Edit, Grid, TensorSpec, canonical_json
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,7 @@ class Model:
         outputs: what it gives.
         example: inputs by name on which it runs, as small as they may be.
         edits: what was changed in the structure of the module that the source gave, in order.
+        grids: the levels that parameters were trained on, by name; their values lie on them.
     """
 
     module: torch.nn.Module
@@ -35,6 +36,7 @@ class Model:
     outputs: tuple[TensorSpec, ...]
     example: Tensors
     edits: tuple[Edit, ...] = ()
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -90,12 +92,19 @@ class Model:
         return replace(self, module=copy.deepcopy(self.module))
 
     @property
+    def rounds(self) -> bool:
+        """Whether what flows between its layers has 256 levels."""
+        return any(edit.kind == "fake" for edit in self.edits)
+
+    @property
     def digest(self) -> str:
-        """SHA-256 over specs, edits, and every parameter and buffer by name."""
+        """SHA-256 over specs, edits, grids, and every parameter and buffer by name."""
         import torch
 
         specs = [s.model_dump() for s in (*self.inputs, *self.outputs, *self.edits)]
         state = hashlib.sha256(canonical_json(specs))
+        for name, grid in sorted(self.grids.items()):
+            state.update(canonical_json([name, grid.model_dump()]))
         for name, tensor in sorted(self.module.state_dict().items()):
             state.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
             state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

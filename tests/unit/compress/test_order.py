@@ -37,6 +37,9 @@ def steps(*given):
         (["prune-weights", "recalibrate", "low-rank"], "E255", 2, "`low-rank` undoes"),
         (["prune-weights", "finetune", "prune-weights", "finetune"], "E255", 3, "undoes"),
         ([("share", {"clusters": 16}), "finetune"], "E255", 1, "`share`"),
+        ([("qat", {"width": "w2"}), "prune"], "E255", 1, "`qat`"),
+        (["qat", "finetune"], "E255", 1, "`finetune` undoes"),
+        (["qat", "qat"], "E255", 1, "`qat` undoes"),
         (["low-rank", "prune-heads"], "E256", 1, "nothing to work on"),
     ],
 )
