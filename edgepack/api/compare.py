@@ -257,7 +257,11 @@ class _Comparing:
     def _work(self, side: Opened, on: str, feeds: Sequence[Tensors]) -> Work:
         """Run one input on a channel; what cannot run there says why."""
         channel = open_channel(
-            on, runtime=side.runtime, offline=self._offline, announce=self._events.note
+            on,
+            runtime=side.runtime,
+            offline=self._offline,
+            announce=self._events.note,
+            package=side.package,
         )
         if not feeds:
             return Work(on=on, why="no input was found on which it runs")

@@ -6,11 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from edgepack import publish
 from edgepack.api import store
 from edgepack.cache import Cache
-from edgepack.devices import Opening, emulator, sysroot
+from edgepack.devices import Opening, emulator, runtimes, sysroot
 from edgepack.devices.local import Local
 from edgepack.errors import HostError
 from edgepack.spec.target import load_target, names
@@ -42,6 +43,7 @@ def examine() -> list[Finding]:
     found = [_package(name, use) for name, use in PACKAGES.items()]
     found += [_emulator(arch) for arch in ("aarch64", "x86_64")]
     found += [_system(runtime) for runtime in _runtimes()]
+    found += [_own(package, runtime) for package, runtime in _others()]
     gcc = shutil.which("gcc") is not None
     what = "builds the counting plugin" if gcc else "without it instructions are not counted"
     found.append(
@@ -55,20 +57,53 @@ def examine() -> list[Finding]:
     return [*found, _temporary(), _room(), _cache()]
 
 
-def mend(*, offline: bool, announce: Callable[[str], None]) -> None:
-    """Set up the emulators and each target's arm64 system; one that is damaged is made again.
+def mend(what: str, *, offline: bool, announce: Callable[[str], None]) -> None:
+    """Set up what targets need; what is damaged is made again.
+
+    Args:
+        what: ``arm64``, for the emulators and each target's arm64 system, or a runtime's package.
+        offline: never use the network.
+        announce: called with one sentence before a long set-up begins.
 
     Raises:
-        HostError: as `sysroot.ensure` and `emulator.ensure`.
+        HostError: as `sysroot.ensure`, `emulator.ensure` and `runtimes.ensure`.
     """
+    for package, runtime in _others():
+        if package == what:
+            _afresh(runtimes.place(package, runtime), runtimes.check, announce)
+            runtimes.ensure(package, runtime, offline=offline, announce=announce)
+    if what != "arm64":
+        return
     for arch in ("aarch64", "x86_64"):
         emulator.ensure(arch, offline=offline, announce=announce)
     for runtime in _runtimes():
-        path = sysroot.place(runtime)
-        if path.is_dir() and (wrong := sysroot.check(path)):
-            announce(f"{len(wrong)} files of the emulated system are damaged; it is made again")
-            shutil.rmtree(path)
+        _afresh(sysroot.place(runtime), sysroot.check, announce)
         sysroot.ensure(runtime, offline=offline, announce=announce)
+
+
+def _afresh(
+    path: Path, check: Callable[[Path], list[str]], announce: Callable[[str], None]
+) -> None:
+    """Remove what is damaged, so that it is made again."""
+    if path.is_dir() and (wrong := check(path)):
+        announce(f"{len(wrong)} files of {path.name} are damaged; it is made again")
+        shutil.rmtree(path)
+
+
+def _others() -> list[tuple[str, str]]:
+    """Return the runtimes of targets that are not edgepack's own."""
+    found = {(t.runtime.package, t.runtime.version) for t in map(load_target, names())}
+    return sorted(one for one in found if one[0] != runtimes.OWN)
+
+
+def _own(package: str, runtime: str) -> Finding:
+    name, fix = f"{package} {runtime}", runtimes.fix(package)
+    path = runtimes.place(package, runtime)
+    if not path.is_dir():
+        return Finding(name=name, there=False, what="a target's runtime, not set up", fix=fix)
+    if wrong := runtimes.check(path):
+        return Finding(name=name, there=False, what=f"damaged: {', '.join(wrong[:3])}", fix=fix)
+    return Finding(name=name, there=True, what="a target's runtime, set up and whole")
 
 
 def _runtimes() -> list[str]:

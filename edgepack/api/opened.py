@@ -77,6 +77,11 @@ class Opened:
         made_for = self.artifact.manifest.runtime.maximum if self.artifact else ""
         return made_for or version("onnxruntime")
 
+    @property
+    def package(self) -> str:
+        """The package that should run it."""
+        return self.artifact.manifest.runtime.package if self.artifact else "onnxruntime"
+
 
 @contextmanager
 def opened(path: Path, events: Events) -> Iterator[Opened]:

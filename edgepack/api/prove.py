@@ -113,11 +113,13 @@ class Prover:
 
     def open(self, artifact: Artifact, on: str) -> Channel:
         """Open a channel with the runtime version that the artifact was made for."""
+        made_for = artifact.manifest.runtime
         return open_channel(
             on,
-            runtime=artifact.manifest.runtime.maximum,
+            runtime=made_for.maximum,
             offline=self.offline,
             announce=self.events.note,
+            package=made_for.package,
         )
 
 
@@ -131,7 +133,9 @@ def counting(target: Target) -> tuple[str, ...]:
     """Name those of a target's channels that count instructions."""
 
     def counts(on: str) -> bool:
-        with closing(open_channel(on, runtime=target.runtime.version)) as channel:
+        runtime = target.runtime
+        opened = open_channel(on, runtime=runtime.version, package=runtime.package)
+        with closing(opened) as channel:
             return channel.counts
 
     return tuple(filter(counts, target.verify))

@@ -10,8 +10,9 @@ from edgepack.cli import options
 @click.command("doctor")
 @click.option(
     "--fix",
-    type=click.Choice(["arm64"]),
-    help="Set up the emulated arm64 system and the emulators, ahead of their first use.",
+    type=click.Choice(["arm64", "onnxruntime-openvino"]),
+    help="Set up the emulated arm64 system and the emulators, or a target's own runtime, ahead of "
+    "their first use.",
 )
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 @options.offline_option
@@ -22,7 +23,7 @@ def command(fix: str | None, style: str, offline: bool) -> int:
     from edgepack.api.doctor import examine, mend
 
     if fix:
-        mend(offline=offline, announce=lambda text: click.echo(text, err=True))
+        mend(fix, offline=offline, announce=lambda text: click.echo(text, err=True))
     found = examine()
     if style == "json":
         document = [finding.model_dump(mode="json") for finding in found]

@@ -42,11 +42,13 @@ class Opening:
         runtime: the version of ONNX Runtime that should answer, where the channel can choose.
         offline: never use the network to set anything up.
         announce: called with one sentence before a long set-up begins.
+        package: the package that is the runtime.
     """
 
     runtime: str
     offline: bool = False
     announce: Callable[[str], None] = lambda _: None
+    package: str = "onnxruntime"
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,20 @@ def open_session(model: str, settings: dict[str, Any]) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for key, value in settings["entries"].items():
         options.add_session_config_entry(key, value)
-    session = ort.InferenceSession(model, options, providers=settings["providers"])
+    providers = [with_options(name, settings["threads"]) for name in settings["providers"]]
+    session = ort.InferenceSession(model, options, providers=providers)
     # A provider that fails to load falls back in silence; that would prove the wrong thing.
     if session.get_providers()[0] != settings["providers"][0]:
         raise RuntimeError(f"provider {settings['providers'][0]} did not load")
     return session
+
+
+def with_options(provider: str, threads: int) -> Any:
+    """Return a provider as a session takes it; OpenVINO has its own number of threads."""
+    if provider != "OpenVINOExecutionProvider":
+        return provider
+    chosen = json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}})
+    return provider, {"device_type": "CPU", "load_config": chosen}
 
 
 def describe(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:

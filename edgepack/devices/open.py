@@ -22,6 +22,7 @@ def open_channel(
     runtime: str,
     offline: bool = False,
     announce: Callable[[str], None] = lambda _: None,
+    package: str = "onnxruntime",
 ) -> Channel:
     """Open ``NAME`` or ``NAME:ADDRESS``; nothing is set up or reached before it is used.
 
@@ -44,4 +45,4 @@ def open_channel(
         raise UsageError("E248", f"there is no channel `{name}`", fix=did_you_mean(name, known))
     module, _, attribute = known[name].partition(":")
     make = cast("Callable[[str, Opening], Channel]", getattr(import_module(module), attribute))
-    return make(address, Opening(runtime, offline, announce))
+    return make(address, Opening(runtime, offline, announce, package))

@@ -16,6 +16,7 @@ from edgepack.devices import DeviceInfo, Opening, Outcome, emulator, sysroot
 from edgepack.devices.count import build_plugin, plugin_arguments, read_counts
 from edgepack.devices.cpus import CPUS, USUAL
 from edgepack.devices.process import JobFolder
+from edgepack.devices.runtimes import OWN
 from edgepack.devices.work import AGENT
 from edgepack.errors import HostError, UsageError, did_you_mean
 from edgepack.types import digest_of, file_digest
@@ -48,6 +49,12 @@ class Qemu:
         if name not in CPUS:
             raise UsageError(
                 "E247", f"there is no emulated processor `{name}`", fix=did_you_mean(name, CPUS)
+            )
+        if opening.package != OWN:
+            raise UsageError(
+                "E216",
+                f"`qemu:{name}` runs {OWN}, and the target's runtime is {opening.package}",
+                fix="verify it with `--on local`",
             )
         self.name = f"qemu:{name}"
         self._cpu = CPUS[name]

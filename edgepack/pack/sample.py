@@ -30,7 +30,19 @@ def open_session(settings):
     for key, value in settings["entries"].items():
         options.add_session_config_entry(key, value)
     model = str(HERE / "model.onnx")
-    return ort.InferenceSession(model, options, providers=settings["providers"])
+    providers = [with_options(name, settings["threads"]) for name in settings["providers"]]
+    session = ort.InferenceSession(model, options, providers=providers)
+    if session.get_providers()[0] != settings["providers"][0]:
+        sys.exit(f"provider {settings['providers'][0]} did not load")
+    return session
+
+
+def with_options(provider, threads):
+    """Return a provider as a session takes it; OpenVINO has its own number of threads."""
+    if provider != "OpenVINOExecutionProvider":
+        return provider
+    chosen = json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}})
+    return provider, {"device_type": "CPU", "load_config": chosen}
 
 
 def load(side, tensors):

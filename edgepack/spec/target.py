@@ -49,6 +49,11 @@ class RuntimeTable(Frozen):
     entries: dict[str, str] = Field({}, description="session config entries")
     opset: int = Field(ge=11, strict=True, description="the newest opset that it loads")
     ir: int = Field(ge=4, strict=True, description="the newest IR version that it loads")
+    exact: bool = Field(
+        True,
+        strict=True,
+        description="it rounds as ONNX Runtime's CPU provider does, so answers are held close",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -75,8 +80,19 @@ class QuantizeTable(Frozen):
         False, strict=True, description="ranges of static activations reach as far down as up"
     )
     reduce_range: bool = Field(False, strict=True, description="7 bits for signed weights")
-    calibration: Literal["minmax", "percentile", "entropy", "mse"] = Field(
-        "minmax", description="how ranges of static activations are found"
+    calibration: Literal["auto", "minmax", "percentile", "entropy", "mse"] = Field(
+        "auto", description="how ranges of static activations are found"
+    )
+
+
+class RewritesTable(Frozen):
+    """`[rewrites]`: what pays on one kind of host alone."""
+
+    weight_zero_point_one: bool = Field(
+        False, strict=True, description="weights of large convolutions get the zero point 1"
+    )
+    space_to_depth: bool = Field(
+        False, strict=True, description="first convolutions of stride 2 work on 2 x 2 blocks"
     )
 
 
@@ -98,6 +114,7 @@ class Target(Frozen):
     isa: IsaTable
     runtime: RuntimeTable
     quantize: QuantizeTable
+    rewrites: RewritesTable = RewritesTable()
     package: PackageTable = PackageTable()
     gates: Gates = Gates()
 
@@ -123,25 +140,31 @@ def load_target(name: str) -> Target:
     """Load a target by its name, or by the path of its TOML file.
 
     Raises:
-        UsageError: E210 unknown name, E211 a chain of `extends`, E201 to E208 for its file.
+        UsageError: E210 unknown name, E211 a target that extends itself, E201 to E208 for a file.
     """
-    path = _find(name)
+    return validated(Target, _laid(_find(name), ()))
+
+
+def _laid(path: Path, above: tuple[Path, ...]) -> Document:
+    """Read a target's file and lay it over what it extends; `above` are the files that led here."""
     document = read(path)
     base_name = document.data.get("extends")
-    if isinstance(base_name, str):
-        where = document.where("extends")
-        base = read(_find(base_name, path.parent, where))
-        if "extends" in base.data:
-            raise UsageError(
-                "E211",
-                f"`{name}` extends `{base_name}`, which extends another",
-                where=where,
-                fix="extend a target that stands alone: one level is all there is",
-            )
-        validated(Target, base)  # so that its mistakes are laid at its own lines
-        merged = _merged(base.data, document.data)
-        document = Document(document.name, merged, document.lines)
-    return validated(Target, document)
+    if not isinstance(base_name, str):
+        return document
+    where = document.where("extends")
+    here = (*above, path.resolve())
+    below = _find(base_name, path.parent, where)
+    if below.resolve() in here:
+        raise UsageError(
+            "E211",
+            f"`{path.stem}` extends `{base_name}`, which extends it in turn",
+            where=where,
+            why=" > ".join(one.stem for one in (*here, below)),
+            fix="end the chain in a target that extends nothing",
+        )
+    base = _laid(below, here)
+    validated(Target, base)  # so that its mistakes are laid at its own lines
+    return Document(document.name, _merged(base.data, document.data), document.lines)
 
 
 def _find(name: str, start: Path = Path(), where: str = "") -> Path:

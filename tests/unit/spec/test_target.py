@@ -18,14 +18,33 @@ def test_extends_lays_table_over_table():
     assert over.quantize == base.quantize
 
 
-def test_one_level_is_all_there_is(tmp_path, monkeypatch):
+def test_each_level_is_laid_over_the_one_below(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "targets").mkdir()
-    (tmp_path / "targets" / "mine.toml").write_text('description = "d"\nextends = "mobile"\n')
+    (tmp_path / "targets" / "mine.toml").write_text(
+        'description = "d"\nextends = "mobile"\n[isa]\nemulate = "neoverse-n1"\n'
+    )
     assert "mine" in names()
+    mine, mobile = load_target("mine"), load_target("mobile")
+    assert mine.isa == mobile.isa.model_copy(update={"emulate": "neoverse-n1"})
+    assert (mine.package, mine.runtime) == (mobile.package, load_target("arm64").runtime)
+
+
+@pytest.mark.parametrize(
+    ("chain", "where"),
+    [({"mine": "mine"}, "mine.toml:2"), ({"mine": "a", "a": "b", "b": "mine"}, "b.toml:2")],
+    ids=["itself", "through-others"],
+)
+def test_a_chain_that_comes_back_is_refused(tmp_path, monkeypatch, chain, where):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "targets").mkdir()
+    for name, base in chain.items():
+        text = f'description = "d"\nextends = "{base}"\n'
+        (tmp_path / "targets" / f"{name}.toml").write_text(text)
     with pytest.raises(UsageError) as caught:
         load_target("mine")
-    assert (caught.value.code, caught.value.where) == ("E211", "mine.toml:2")
+    assert (caught.value.code, caught.value.where) == ("E211", where)
+    assert caught.value.why == " > ".join([*chain, "mine"])
 
 
 def test_a_target_of_ones_own(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""edgepack's artifacts beside what its peers make of the same models and data."""
