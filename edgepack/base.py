@@ -124,6 +124,20 @@ class StepRecord(Frozen):
     options: dict[str, Any]
 
 
+class Repair(Frozen):
+    """What may bring answers back inside their tolerance.
+
+    Attributes:
+        name: what a table of candidates calls it.
+        before: passes that go before the one that is repaired, each with its options.
+        options: of the pass itself, which change.
+    """
+
+    name: str
+    before: tuple[tuple[str, dict[str, Any]], ...] = ()
+    options: dict[str, Any] = {}
+
+
 @dataclass(frozen=True)
 class Context:
     """All that is ambient for a pass.
@@ -202,6 +216,14 @@ class Pass(Frozen, ABC):
     def narrower(self, facts: Mapping[str, Any]) -> tuple[Self, ...]:
         """Return lesser forms to try where this one did not gain; `facts` are of what it takes."""
         return ()
+
+    def repairs(self) -> tuple[Repair, ...]:
+        """Return what to try where its answers are wrong, the cheapest first."""
+        return ()
+
+    def sparing(self, names: Sequence[str]) -> Self | None:
+        """Return the pass that leaves these nodes as they are; None where it cannot."""
+        return None
 
 
 class ModelPass(Pass):

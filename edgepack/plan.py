@@ -83,17 +83,20 @@ class Plan(Frozen):
         """The steps that are no choice."""
         return tuple(step for step in self.steps if isinstance(step, StepRecord))
 
-    def with_way(self, way: StepRecord) -> tuple[StepRecord, ...]:
-        """Return the steps with the choice made."""
-        return tuple(way if isinstance(step, Choice) else step for step in self.steps)
+    def with_way(
+        self, way: StepRecord, before: Sequence[StepRecord] = ()
+    ) -> tuple[StepRecord, ...]:
+        """Return the steps with the choice made, and what goes before it."""
+        made = ((*before, way) if isinstance(step, Choice) else (step,) for step in self.steps)
+        return tuple(step for steps in made for step in steps)
 
 
 def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan:
     """Resolve a recipe for the target called `name`.
 
     Passes that the recipe leaves out are put where they belong: `export` where torch ends,
-    the passes of `TIDY` where a graph begins, `quantize` where there are no steps at all,
-    and `pack` at the end. What a pass takes from the target is filled in.
+    the passes of `TIDY` where a graph begins, `quantize` where there are no steps at all or `qat`
+    trained for it, and `pack` at the end. What a pass takes from the target is filled in.
 
     Raises:
         UsageError: E241 unknown pass, E242 wrong option, E243 wrong order, E244 missing data, E254
@@ -109,6 +112,7 @@ def make_plan(recipe: Recipe, name: str, target: Target, source: Source) -> Plan
         "artifact": recipe.name or source.name,
         "state": recipe.model.state,
         "preprocessing": recipe.data.operations(),
+        "learned": any(step.name == "qat" for step in recipe.steps),
     }
     resolved: list[StepRecord | Choice] = []
     splits = {
@@ -168,6 +172,8 @@ def _completed(written: Sequence[_Written], gives: Kind) -> list[_Written]:
     if gives == "model" and "export" not in named:
         exporting = [("export", {}, "")]
     steps[torch_end:torch_end] = [*exporting, *cleaning]
+    if "qat" in named and not named & {"quantize", "pack"}:
+        steps.append(("quantize", {}, ""))  # what was trained for is worth nothing unstored
     return steps if "pack" in named else [*steps, ("pack", {}, "")]
 
 

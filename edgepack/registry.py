@@ -11,6 +11,7 @@ from edgepack.errors import UsageError, did_you_mean
 
 PASSES: dict[str, str] = {
     "distil": "edgepack.compress.distil:Distil",
+    "equalise": "edgepack.quantize.equalise:Equalise",
     "export": "edgepack.export.export:Export",
     "finetune": "edgepack.compress.finetune:Finetune",
     "fuse-batch-norm": "edgepack.optimize.affine:FuseBatchNorm",
@@ -25,12 +26,14 @@ PASSES: dict[str, str] = {
     "prune-heads": "edgepack.compress.heads:PruneHeads",
     "prune-layers": "edgepack.compress.depth:PruneLayers",
     "prune-weights": "edgepack.compress.weights:PruneWeights",
+    "qat": "edgepack.compress.qat:Qat",
     "quantize": "edgepack.quantize.quantize:Quantize",
     "recalibrate": "edgepack.compress.recalibrate:Recalibrate",
     "replace": "edgepack.compress.replace:ReplaceBlocks",
     "sanitise": "edgepack.optimize.sanitise:Sanitise",
     "share": "edgepack.compress.share:Share",
     "simplify": "edgepack.optimize.simplify:Simplify",
+    "smooth": "edgepack.quantize.smooth:Smooth",
     "sparsify": "edgepack.compress.sparsify:Sparsify",
 }
 

@@ -38,6 +38,24 @@ class Candidate(Frozen):
     instructions: int | None = None
 
 
+class Sensitivity(Frozen):
+    """How much one layer costs when it alone is quantised.
+
+    Attributes:
+        node: its name.
+        operator: what it computes.
+        decibel: power of the answers over that of their error (SQNR), mean over the samples.
+        cosine: mean cosine to the model as it came in.
+        metric: its points, on the evaluation data.
+    """
+
+    node: str
+    operator: str
+    decibel: float
+    cosine: float
+    metric: float | None = None
+
+
 class Gate(Frozen):
     """One measurement held against its limit."""
 
@@ -188,6 +206,7 @@ class TargetReport(Frozen):
         bytes: of the artifact.
         model_bytes: of the model in it; the rest is golden vectors, card and sample.
         float_bytes: of the model as it came in, as a float ONNX file.
+        sensitivity: of layers, worst first, where it was asked which of them to leave float.
     """
 
     target: str
@@ -200,6 +219,7 @@ class TargetReport(Frozen):
     scheme: str = ""
     steps: tuple[Step, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
     metric: Metric | None = None
     gates: tuple[Gate, ...] = ()
     devices: tuple[Device, ...] = ()

@@ -31,6 +31,8 @@ class Request:
     metric: str | None = None
     task: str | None = None
     overrides: Sequence[str] = ()
+    keep_float: Sequence[str] = ()
+    max_drop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def prepare(request: Request) -> Work:
         metric=request.metric,
         task=request.task,
         overrides=tuple(request.overrides),
+        max_drop=request.max_drop,
+        keep_float=tuple(request.keep_float),
     )
     chosen = list(request.targets) or ["arm64"]
     wanted = names() if "all" in chosen else tuple(dict.fromkeys(chosen))
@@ -97,6 +101,8 @@ def build(
     metric: str | None = None,
     task: str | None = None,
     overrides: Sequence[str] = (),
+    keep_float: Sequence[str] = (),
+    max_drop: float | None = None,
     out: Path = Path("dist"),
     on: Sequence[str] = (),
     offline: bool = False,
@@ -104,5 +110,5 @@ def build(
     """Build a model or a recipe for its targets; the same as the command of that name."""
     from edgepack.api.run import execute
 
-    request = Request(model, recipe, targets, data, metric, task, overrides)
+    request = Request(model, recipe, targets, data, metric, task, overrides, keep_float, max_drop)
     return execute(prepare(request), out=out, on=on, offline=offline)

@@ -70,7 +70,8 @@ def execute(
     publish.check_folder(out)
     for target in work.targets.values():
         for name in on or target.verify:  # a wrong name is known now, not after the work
-            open_channel(name, runtime=target.runtime.version).close()
+            runtime = target.runtime
+            open_channel(name, runtime=runtime.version, package=runtime.package).close()
     cache = Cache(publish.cache_root(), fresh=fresh, warn=events.note)
     runner = ChildRunner()
 
@@ -175,6 +176,7 @@ class _Build:
             scheme=artifact.manifest.scheme,
             steps=contributions.steps(chosen, nodes),
             candidates=chosen.candidates,
+            sensitivity=chosen.sensitivity,
             metric=metric,
             gates=gates,
             devices=devices,

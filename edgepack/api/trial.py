@@ -25,6 +25,7 @@ class Trial:
         label: what the table calls it.
         way: the pass with its options.
         steps: the whole plan, this way taken.
+        before: steps that the way needs before it, beyond the plan's.
         nodes: the value after each step; nothing where it was refused.
         refused: why it could not be built.
         found: what this machine measured.
@@ -39,6 +40,7 @@ class Trial:
     label: str
     way: StepRecord
     steps: tuple[StepRecord, ...]
+    before: tuple[StepRecord, ...] = ()
     nodes: tuple[Node, ...] = ()
     refused: str = ""
     found: Measurements | None = None
@@ -53,6 +55,16 @@ class Trial:
     def stands(self) -> bool:
         """Whether nothing is known that speaks against it."""
         return not (self.refused or self.wrong or self.failed)
+
+    @property
+    def against(self) -> str:
+        """What is known against it."""
+        return self.refused or self.wrong or self.failed or self.vetoed
+
+    @property
+    def mendable(self) -> bool:
+        """Whether there are repairs for what it does."""
+        return bool(load_pass(self.way.name).model_validate(self.way.options).repairs())
 
     def contender(self) -> Contender:
         """Return what the decision looks at."""
@@ -88,7 +100,7 @@ class Trial:
     @property
     def idle(self) -> str:
         """Why the way left the model as it was; nothing where it did not."""
-        step = self.nodes[self._place + 1].step  # the source is the first node
+        step = self.nodes[self.place + 1].step  # the source is the first node
         if step is None or step.before != step.after:
             return ""
         return "; ".join(step.notes) or "it changes nothing"
@@ -96,10 +108,16 @@ class Trial:
     def narrower(self) -> Iterator[StepRecord]:
         """Yield lesser forms of the way."""
         one = load_pass(self.way.name).model_validate(self.way.options)
-        for less in one.narrower(self.nodes[self._place].facts):
+        for less in one.narrower(self.nodes[self.place].facts):
             options = less.model_dump(mode="json")
             yield StepRecord(name=less.name, version=less.version, options=options)
 
     @property
-    def _place(self) -> int:
+    def input(self) -> Node:
+        """What the way takes."""
+        return self.nodes[self.place]
+
+    @property
+    def place(self) -> int:
+        """Where among the steps it is."""
         return self.steps.index(self.way)

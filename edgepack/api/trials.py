@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgepack.api.chain import Chain
+from edgepack.api.ladder import Ladder
 from edgepack.api.lock import Lock
 from edgepack.api.prove import Prover, counting, timed, two_at_a_time
 from edgepack.api.score import Scorer
@@ -17,7 +18,7 @@ from edgepack.plan import Choice, Plan
 from edgepack.proof.budget import Limits, Measurements, judge_answers, judge_budget
 from edgepack.proof.choose import Decision, choose, slower
 from edgepack.registry import load_pass
-from edgepack.report import Candidate
+from edgepack.report import Candidate, Sensitivity
 
 if TYPE_CHECKING:
     from edgepack.spec.target import Target
@@ -30,6 +31,7 @@ class Chosen:
     Attributes:
         steps: the plan, the best way taken.
         candidates: one row a way.
+        sensitivity: of layers, where some had to be left float.
         instructions, float_instructions: counted for what was taken and for the model as it is.
     """
 
@@ -37,6 +39,7 @@ class Chosen:
     candidates: tuple[Candidate, ...] = ()
     instructions: int | None = None
     float_instructions: int | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Trials:
         trials = [*self._counted([self._try(way) for way in ways], plain), plain]
         if more := self._narrower(trials):
             trials[-1:] = [*self._counted(more, plain), plain]
+        rungs, layers = self._repaired(trials)
+        trials[-1:] = [*self._counted(rungs, plain), plain]
         decision = self._decided(trials)
         while trials[decision.taken] is not plain and (why := self._fails(trials[decision.taken])):
             trials[decision.taken] = replace(trials[decision.taken], failed=why)
@@ -75,6 +80,7 @@ class Trials:
             tuple(trial.candidate(trial is taken, reason) for trial, reason in rows),
             taken.instructions,
             plain.instructions,
+            layers,
         )
 
     def _decided(self, trials: Sequence[Trial]) -> Decision:
@@ -96,21 +102,47 @@ class Trials:
     def _asked(self, choice: Choice) -> Chosen:
         """Take the first way, whatever it measures; the last is counted beside it."""
         ways = (choice.ways[0], choice.ways[-1])
-        first, plain = self._counted([self._try(way, needed=True) for way in ways])
-        told = slower(first.contender(), plain.contender(), self._most_slowdown)
-        why = f"the recipe asks for it; {told}" if told else "the recipe asks for it"
+        asked, plain = (self._try(way, needed=True) for way in ways)
+        rungs, layers = self._repaired([asked, plain])
+        taken = next((rung for rung in rungs if rung.stands), asked)
+        taken, plain = self._counted([taken, plain])
+        told = slower(taken.contender(), plain.contender(), self._most_slowdown)
+        why = "the recipe asks for it" if taken.label == asked.label else "it repairs what is asked"
+        tried = [trial for trial in (asked, *rungs) if trial.label != taken.label]
         return Chosen(
-            first.steps,
-            (first.candidate(True, why), plain.candidate(False, "to compare with")),
-            first.instructions,
+            taken.steps,
+            (
+                *(trial.candidate(False, trial.against) for trial in tried),
+                taken.candidate(True, f"{why}; {told}" if told else why),
+                plain.candidate(False, "to compare with"),
+            ),
+            taken.instructions,
             plain.instructions,
+            layers,
         )
 
-    def _try(self, way: StepRecord, *, needed: bool = False) -> Trial:
+    def _repaired(self, trials: Sequence[Trial]) -> tuple[list[Trial], tuple[Sensitivity, ...]]:
+        """Climb the ladder of the first way whose answers are wrong, if no way like it is right."""
+        mendable = [trial for trial in trials[:-1] if trial.mendable]
+        wrong = [trial for trial in mendable if trial.wrong]
+        if not wrong or any(trial.stands for trial in mendable):
+            return [], ()
+        ladder = Ladder(self.chain, self.scorer, self._try)
+        return ladder.climb(wrong[0])
+
+    def _try(
+        self,
+        way: StepRecord,
+        label: str = "",
+        before: tuple[StepRecord, ...] = (),
+        *,
+        needed: bool = False,
+    ) -> Trial:
         """Build one way and measure its answers; what is refused is a trial, too."""
         one = load_pass(way.name).model_validate(way.options)
-        trial = Trial(one.label, way, self.plan.with_way(way))
-        self.chain.events.progress(f"try {one.label}", 0, 1)
+        steps = self.plan.with_way(way, before)
+        trial = Trial(label or one.label, way, steps, before)
+        self.chain.events.progress(f"try {trial.label}", 0, 1)
         try:
             trial = replace(trial, nodes=tuple(self.chain.run(trial.steps)))
             if trial.idle and not needed:
@@ -128,7 +160,7 @@ class Trials:
             why = f"{problem.what}: {problem.why}" if problem.why else problem.what
             return replace(trial, nodes=(), refused=why)
         finally:
-            self.chain.events.progress(f"try {one.label}", 1, 1)
+            self.chain.events.progress(f"try {trial.label}", 1, 1)
         failed = [g for g in judge_answers(self.limits, found) if g.verdict in {"fail", "invalid"}]
         wrong = "; ".join(f"{g.name} {_short(g.value)}, limit {_short(g.limit)}" for g in failed)
         return replace(trial, found=found, size=artifact.model_size, wrong=wrong)

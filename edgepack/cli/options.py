@@ -49,6 +49,15 @@ _model_options = _together(
     click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the recipe."
     ),
+    click.option(
+        "--keep-float",
+        multiple=True,
+        metavar="NAME",
+        help="A layer that is not quantised, or a pattern of several; repeats.",
+    ),
+    click.option(
+        "--max-drop", type=float, metavar="POINTS", help="Points of the metric that may be lost."
+    ),
 )
 
 

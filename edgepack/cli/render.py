@@ -267,6 +267,21 @@ def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
         ]
         points = target.metric.name if scored and target.metric else "cosine"
         yield "schemes", ["scheme", "", "bytes", points, "instructions", "why"], rows
+    if target.sensitivity:
+        rows = [
+            [
+                one.node,
+                one.operator,
+                f"{one.decibel:.1f} dB",
+                number(one.cosine),
+                number(one.metric),
+            ]
+            for one in target.sensitivity
+        ]
+        scored = target.metric is not None and target.metric.after is not None
+        points = target.metric.name if scored and target.metric else "metric"
+        columns = ["layer alone in integers", "operator", "SQNR", "cosine", points]
+        yield "sensitivity", columns, rows
     if target.devices:
         rows = [[d.on, d.verdict, _device(d)] for d in target.devices]
         yield "devices", ["on", "", "what it said"], rows

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgepack.base import Events, Runner
 from edgepack.errors import MeasurementError
-from edgepack.graph.agreement import agreement, flipped
+from edgepack.graph.agreement import agreement, flipped, sqnr
 from edgepack.graph.batches import Batches
 from edgepack.types import Frozen, Sample, Samples, SessionSettings
 
@@ -27,6 +27,8 @@ class Fidelity(Frozen):
         cosine: mean over the samples of the cosine between all float outputs, flattened; a sample
             of two runs counts with the mean of both.
         cosine_worst: the smallest of a sample.
+        decibel: mean over the samples of the power of the answers over that of their difference
+            (SQNR); 200 where there is none.
         flips: samples whose largest logit is another class; None where the first output is not
             [1, classes] or the labels are no classes.
         samples: how many were compared.
@@ -38,6 +40,7 @@ class Fidelity(Frozen):
     flips: int | None
     samples: int
     generated: bool
+    decibel: float = 200.0
 
 
 def compare(
@@ -63,6 +66,7 @@ def compare(
         ModelError: when a graph does not run.
     """
     cosines: list[float] = []
+    decibels: list[float] = []
     flips: list[bool | None] = []
     total = len(samples)
     with runner.open(baseline) as before, runner.open(graph, settings) as after:
@@ -78,6 +82,7 @@ def compare(
                     fix="leave the model's outputs as they are; check the last pass",
                 )
             cosines.append(float(np.mean([agreement(a, b).cosine for a, b in pairs])))
+            decibels.append(float(np.mean([sqnr(a, b) for a, b in pairs])))
             flips.append(_flipped(sample, pairs))
             events.progress("compare", done, total)
     if not cosines:
@@ -91,6 +96,7 @@ def compare(
         flips=sum(known) if len(known) == len(flips) else None,
         samples=len(cosines),
         generated=samples.generated,
+        decibel=float(np.mean(decibels)),
     )
 
 

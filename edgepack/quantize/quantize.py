@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from glob import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edgepack.base import Context, GraphPass
+from edgepack.base import Context, GraphPass, Repair
 from edgepack.graph import Graph, weights
 from edgepack.quantize.addition import align_additions
+from edgepack.quantize.attention import fuse_attention
 from edgepack.quantize.calibrate import calibrate
 from edgepack.quantize.dynamic import plan_dynamic, quantize_dynamic
 from edgepack.quantize.embedding import plan_embeddings, quantize_embeddings
 from edgepack.quantize.exact import exact
 from edgepack.quantize.half import plan_half, store_in_half
+from edgepack.quantize.learned import store_learned
+from edgepack.quantize.norms import even_norms, plan_norms
+from edgepack.quantize.outputs import answer_in_float
 from edgepack.quantize.parts import Operator, parts
 from edgepack.quantize.prepared import in_child, prepared, tidy
 from edgepack.quantize.ranges.reduce import Method, reducer
-from edgepack.quantize.require import Calibration, require, require_axis
+from edgepack.quantize.refine import Bytes, Rounding, refine
+from edgepack.quantize.repairs import repairs
+from edgepack.quantize.require import Calibration, require, require_axis, require_named
+from edgepack.quantize.residual import keep_sums
 from edgepack.quantize.saturation import refuse_saturating
+from edgepack.quantize.space_to_depth import compute_on_blocks, plan_blocks
 from edgepack.quantize.static import left_float, plan_static
 from edgepack.quantize.survey import Survey, survey
+from edgepack.quantize.zero_point_one import set_zero_point_one
 from edgepack.quantize.zeros import drop_zero_points
-from edgepack.types import Scheme, Split, Tolerance
+from edgepack.types import QuantTable, Scheme, Split, Tolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import onnx
 
@@ -58,6 +68,9 @@ class Quantize(GraphPass):
         "reduce_range": "quantize.reduce_range",
         "calibration": "quantize.calibration",
         "saturates": "isa.saturates",
+        "learned": "learned",
+        "weight_zero_point_one": "rewrites.weight_zero_point_one",
+        "space_to_depth": "rewrites.space_to_depth",
     }
 
     scheme: Literal["auto", "w8a8-static", "w8-dynamic", "fp16", "float"] = Field(
@@ -92,17 +105,40 @@ class Quantize(GraphPass):
     saturates: bool = Field(
         False, description="the target has such processors; an unsafe result is refused"
     )
-    calibration: Method = Field(
-        "minmax",
+    space_to_depth: bool = Field(
+        False, description="first convolutions of stride 2 work on blocks, for `w8a8-static`"
+    )
+    weight_zero_point_one: bool = Field(
+        False,
+        description="weights of large convolutions get the zero point 1, which AMX products need, "
+        "for `w8a8-static`",
+    )
+    calibration: Literal["auto"] | Method = Field(
+        "auto",
         description="how ranges are found: all values, all but rare ones, the least divergence, "
-        "the least squared error",
+        "the least squared error; `auto`: `percentile` where convolutions carry the work, else "
+        "`minmax`",
     )
     percentile: float = Field(
         99.99, gt=50, le=100, description="percent of the values that `percentile` keeps"
     )
     samples: int = Field(128, ge=1, description="most samples that calibration looks at")
+    rounding: Rounding = Field(
+        "nearest",
+        description="weights go to the nearest level, or up or down by the error of their layer, "
+        "for `w8a8-static`",
+    )
+    correct_bias: bool = Field(
+        True, description="mean errors of rounded weights go out of biases, for `w8a8-static`"
+    )
+    fuse_attention: bool = Field(
+        True, description="attention that is spelled out becomes one operator, for `w8-dynamic`"
+    )
     operators: tuple[Operator, ...] = Field(
         (), description="weighted operators that are quantised; all where none is named"
+    )
+    learned: bool = Field(
+        False, description="weights were trained at few levels (`qat`), which `auto` stores"
     )
     keep: tuple[str, ...] = Field(
         (), description="patterns of node names (`*` and `?`) that stay float"
@@ -121,13 +157,25 @@ class Quantize(GraphPass):
     @property
     def label(self) -> str:
         """The scheme, and the operators that it is confined to."""
+        if self.learned and self.scheme == "auto":
+            return "as trained"
         return f"{self.scheme} ({', '.join(self.operators)})" if self.operators else self.scheme
 
     def ways(self) -> tuple[Self, ...]:
         """Return a scheme each for ``auto``; a scheme that the recipe names stands beside float."""
+        if self.learned and self.scheme == "auto":
+            return (self, self.model_copy(update={"scheme": "float"}))
         named = self.schemes if self.scheme == "auto" else (self.scheme,)
         schemes = [*dict.fromkeys(s for s in named if s != "float"), "float"]
         return tuple(self.model_copy(update={"scheme": scheme}) for scheme in schemes)
+
+    def repairs(self) -> tuple[Repair, ...]:
+        """Return other ranges, evened channels, finer scales and better rounding, in that order."""
+        return repairs(self)
+
+    def sparing(self, names: Sequence[str]) -> Self:
+        """Return the same with these layers left float."""
+        return self.model_copy(update={"keep": (*self.keep, *map(escape, names))})
 
     def narrower(self, facts: Mapping[str, Any]) -> tuple[Self, ...]:
         """Return the scheme confined to some operators; `facts` are those of a graph."""
@@ -140,10 +188,13 @@ class Quantize(GraphPass):
         """Return the graph quantised, or as it is where that is best.
 
         Raises:
-            ModelError: E450 to E456.
+            ModelError: E450 to E456, E462, E489.
         """
+        if graph.table is not None and self.scheme not in {"float", "fp16"}:
+            return self._as_trained(graph, graph.table, context)
         assert self.scheme != "auto", "a plan settles `auto` before it runs"
         proto = prepared(graph, context)
+        require_named(proto, self.keep)
         found = survey(proto, self.operators)
         if graph.scheme != "float" or found.quantised:
             context.events.note("the model is quantised already and stays as it is")
@@ -156,7 +207,7 @@ class Quantize(GraphPass):
         if self.scheme == "fp16":
             return self._half(proto, graph, context)
         if self.scheme == "w8-dynamic":
-            self._dynamic(proto, found, context)
+            proto = self._dynamic(proto, found, context)
         else:
             proto = self._static(proto, found, context)
         if not survey(proto).quantised:
@@ -168,6 +219,16 @@ class Quantize(GraphPass):
         tolerance = BITWISE if exact(proto) else INT8_TOLERANCE
         return Graph.from_proto(proto, scheme=self.scheme, tolerance=tolerance)
 
+    def _as_trained(self, graph: Graph, table: QuantTable, context: Context) -> Graph:
+        proto = prepared(graph, context)
+        stored = store_learned(proto, table)
+        context.events.decision(stored)
+        tidy(proto, graph)
+        if self.saturates:
+            refuse_saturating(proto)
+        tolerance = BITWISE if exact(proto) else graph.tolerance
+        return Graph.from_proto(proto, scheme=stored.scheme, tolerance=tolerance)
+
     def _half(self, proto: onnx.ModelProto, graph: Graph, context: Context) -> Graph:
         plan = plan_half(proto)
         context.events.decision(plan)
@@ -177,15 +238,19 @@ class Quantize(GraphPass):
         tidy(proto, graph)
         return Graph.from_proto(proto, scheme="fp16", tolerance=graph.tolerance)
 
-    def _dynamic(self, proto: onnx.ModelProto, found: Survey, context: Context) -> None:
+    def _dynamic(self, proto: onnx.ModelProto, found: Survey, context: Context) -> onnx.ModelProto:
         if found.convolutional:
             context.events.note(
                 f"{found.convolutions} convolutions stay float: `w8-dynamic` would slow them down"
             )
+        if self.fuse_attention and not self.operators:
+            proto = fuse_attention(Graph.from_proto(proto), self.keep, context).proto()
         plan = plan_dynamic(proto, self.keep, self.operators)
         tables = plan_embeddings(proto, self.keep)
-        context.events.decision(plan)
-        context.events.decision(tables)
+        norms = plan_norms(proto, plan.nodes)
+        for decided in (plan, tables, norms):
+            context.events.decision(decided)
+        even_norms(proto, norms)
         quantize_dynamic(
             proto,
             plan,
@@ -194,10 +259,16 @@ class Quantize(GraphPass):
             narrow=self.reduce_range and self.dynamic_weight_type == "s8",
         )
         quantize_embeddings(proto, tables)
+        keep_sums(proto)
+        return proto
 
     def _static(self, proto: onnx.ModelProto, found: Survey, context: Context) -> onnx.ModelProto:
         if self.per_channel:
             require_axis(next(o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}))
+        if self.space_to_depth:
+            blocks = plan_blocks(proto, self.keep)
+            context.events.decision(blocks)
+            compute_on_blocks(proto, blocks)
         plan = plan_static(proto, found, self.keep, self.operators)
         tables = plan_embeddings(proto, self.keep)
         table = calibrate(
@@ -206,8 +277,9 @@ class Quantize(GraphPass):
             context.data["calibration"],
             self.samples,
             context,
-            reducer(self.calibration, self.percentile),
+            reducer(self._method(found), self.percentile),
         )
+        self._refine(proto, plan.nodes, context)
         weights.save_proto(proto, context.work / "quantize-in.onnx")
         result = in_child(
             context,
@@ -233,10 +305,29 @@ class Quantize(GraphPass):
         context.events.decision(tables)
         if missed := len(left) - len(plan.left):
             context.events.note(f"{missed} layers stay float although they could be quantised")
+        answer_in_float(result)
         align_additions(result)
         drop_zero_points(result)
+        if self.weight_zero_point_one:
+            set_zero_point_one(result, context)
         quantize_embeddings(result, tables)
+        keep_sums(result)
         return result
+
+    def _method(self, found: Survey) -> Method:
+        if self.calibration != "auto":
+            return self.calibration
+        return "percentile" if found.convolutional else "minmax"
+
+    def _refine(self, proto: onnx.ModelProto, nodes: tuple[str, ...], context: Context) -> None:
+        kind = Bytes(
+            self.weight_type, self.per_channel, self.weight_symmetric, narrow=self.reduce_range
+        )
+        if self.rounding != "nearest" or self.correct_bias:
+            refined = refine(
+                proto, nodes, kind, self.samples, context, self.rounding, bias=self.correct_bias
+            )
+            context.events.decision(refined)
 
 
 def _calibration(context: Context) -> Calibration:

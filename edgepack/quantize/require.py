@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from edgepack.errors import ModelError
-from edgepack.quantize.survey import Survey
+from edgepack.errors import ModelError, did_you_mean
+from edgepack.quantize.survey import Survey, kept, weighted
 from edgepack.types import Scheme
+
+if TYPE_CHECKING:
+    import onnx
 
 Calibration: TypeAlias = Literal["given", "generated", "none"]
 
@@ -51,6 +54,28 @@ def require_axis(opset: int) -> None:
             why=f"QuantizeLinear has an axis since opset {AXIS}",
             fix=f"export at opset {AXIS} or later, or set per_channel = false",
         )
+
+
+def require_named(proto: onnx.ModelProto, keep: tuple[str, ...]) -> None:
+    """Require that each pattern of layers to keep names a node.
+
+    Raises:
+        ModelError: E462 for one that names none.
+    """
+    for pattern in keep:
+        if not any(kept(node, (pattern,)) for node in proto.graph.node):
+            weights = {t.name for t in proto.graph.initializer}
+            layers = [node.name for node in proto.graph.node if weighted(node, weights)]
+            raise ModelError(
+                "E462",
+                f"`{pattern}` names no layer to keep",
+                why=f"the graph has {len(layers)} layers with weights, such as {_some(layers)}",
+                fix=did_you_mean(pattern, layers) if layers else "keep = []",
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:3]) or "none"
 
 
 _UNCALIBRATED: dict[Calibration, str] = {

@@ -11,11 +11,7 @@ import numpy as np
 import onnx
 
 from edgepack.graph.weights import load_proto, save_proto
-
-NARROWEST = 1e-4
-"""Smallest range given to a tensor or channel. A channel of zeros otherwise gets the scale 1, in
-which its bias is rounded to whole steps of the input, and among u8 weights a zero point of its own,
-where the kernel wants one for all."""
+from edgepack.quantize.grid import NARROWEST
 
 
 def prepare(source: str, destination: str) -> None:

@@ -148,6 +148,8 @@ class Recipe(Frozen):
         metric: str | None = None,
         task: str | None = None,
         overrides: tuple[str, ...] = (),
+        max_drop: float | None = None,
+        keep_float: tuple[str, ...] = (),
     ) -> Self:
         """Read a recipe, or make one for a bare source, and put in what the command line says.
 
@@ -158,9 +160,11 @@ class Recipe(Frozen):
             metric: its metric.
             task: the transformers task.
             overrides: ``a.b=value``, TOML values.
+            max_drop: points of the metric that may be lost.
+            keep_float: patterns of layers that `quantize` leaves as they are.
 
         Raises:
-            UsageError: E201 to E209.
+            UsageError: E201 to E209, E214.
         """
         if source is None and path is None:
             path = Path(USUAL)
@@ -176,11 +180,14 @@ class Recipe(Frozen):
             ("model.task", task, "--task"),
             ("data.evaluation", data, "--data"),
             ("data.metric", metric, "--metric"),
+            ("gates.max_drop", max_drop, "--max-drop"),
         )
         for key, value, option in options:
             if value is not None:  # what takes no key is no table, and is refused below
                 document = document.put(key, value, option) or document
         document = overridden(document, tuple(overrides))
+        if keep_float:
+            document = _kept(document, keep_float)
         recipe = validated(cls, document)
         recipe._document = document
         recipe._path = path
@@ -212,3 +219,26 @@ class Recipe(Frozen):
         special = (self.gates.__pydantic_extra__ or {}).get(name, Gates())
         asked = special.over(written)
         return {**asked.over(target.gates).model_dump(), "asked": sorted(asked.set_())}
+
+
+def _kept(document: Document, names: tuple[str, ...]) -> Document:
+    """Return the document with layers added that `quantize` leaves float.
+
+    Raises:
+        UsageError: E214 where the recipe has steps and none of them quantises.
+    """
+    steps = document.at(("steps",))
+    if not isinstance(steps, list) or not steps:
+        written: list[dict[str, Any]] = [{"pass": "quantize", "keep": list(names)}]
+        return document.put("steps", written, "--keep-float") or document
+    for index, step in enumerate(steps):
+        if isinstance(step, dict) and step.get("pass") == "quantize":
+            before = step.get("keep", [])
+            keep = [*(before if isinstance(before, list) else []), *names]
+            return document.put(f"steps.{index}.keep", keep, "--keep-float") or document
+    raise UsageError(
+        "E214",
+        "nothing is quantised that a layer could be kept from",
+        where="--keep-float",
+        fix='add a step with pass = "quantize" to the recipe',
+    )

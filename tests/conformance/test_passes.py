@@ -33,7 +33,13 @@ def cls(request):
 
 def example(cls):
     """The pass with every option that it takes from a target, and what else it requires."""
-    named = {"name": "arm64", "artifact": "name", "state": {}, "preprocessing": []}
+    named = {
+        "name": "arm64",
+        "artifact": "name",
+        "state": {},
+        "preprocessing": [],
+        "learned": False,
+    }
     settings = {**load_target("arm64").model_dump(mode="json"), **named}
     given = dict(GIVEN.get(cls.name, {}))
     for field, path in cls.from_target.items():

@@ -29,7 +29,7 @@ def runs(monkeypatch):
 
 
 def artifact(verdict="pass"):
-    runtime = SimpleNamespace(maximum="1.31.1")
+    runtime = SimpleNamespace(maximum="1.31.1", package="onnxruntime")
     return SimpleNamespace(
         digest=f"a-{verdict}", verdict=verdict, manifest=SimpleNamespace(runtime=runtime, scheme="")
     )
