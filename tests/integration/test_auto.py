@@ -101,6 +101,7 @@ def test_a_scheme_that_is_asked_for_and_is_slower_fails_its_gate(tmp_path, tiny)
     assert allowed.verdict == "pass"
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_what_gives_wrong_answers_is_left(tmp_path, pictures):
     """One channel in 64 a thousand times the others: no per-tensor range serves both."""

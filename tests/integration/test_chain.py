@@ -21,6 +21,7 @@ def built(out):
     return report.targets[0]
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_a_chain_of_seven_builds_and_tells_what_each_did(tmp_path):
     target = built(tmp_path)

@@ -55,7 +55,7 @@ def test_it_builds_and_verifies_without_torch(environment, tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["arm64", "arm64-dotprod", "mobile", "x86", "x86-vnni"]
+    assert done.stdout.split() == sorted(path.stem for path in (ROOT / "targets").glob("*.toml"))
 
 
 def test_what_needs_torch_says_so(environment, tmp_path):

@@ -7,6 +7,7 @@ from .conftest import build
 TARGETS = ("arm64", "x86", "x86-vnni", "mobile")
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_it_passes_on_four_targets_with_wordsim(tmp_path, minilm, wordsim):
     report, out = build(tmp_path, str(minilm), *TARGETS, data=str(wordsim), metric="spearman")
@@ -26,6 +27,7 @@ def test_it_passes_on_four_targets_with_wordsim(tmp_path, minilm, wordsim):
         assert (out / f"model-{target.target}.edgepack").is_file()
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_without_data_it_reads_sentences_and_says_so(tmp_path, minilm):
     report, _ = build(tmp_path, str(minilm), "arm64")
