@@ -1,0 +1,1 @@
+"""Weights alone in fewer bits: one method a file."""
