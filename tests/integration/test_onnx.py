@@ -6,7 +6,13 @@ from .conftest import build, package_folder
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("name", ["ch_ppocr_mobile_v2.0_cls_infer", "ch_PP-OCRv4_rec_infer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ch_ppocr_mobile_v2.0_cls_infer",
+        pytest.param("ch_PP-OCRv4_rec_infer", marks=pytest.mark.full),
+    ],
+)
 def test_paddle_s_classifier_and_recogniser_build_for_arm64(tmp_path, ocr, name):
     report, _ = build(tmp_path, str(ocr / f"{name}.onnx"), "arm64")
     target = report.targets[0]

@@ -67,6 +67,6 @@ def test_the_target_says_whether(tmp_path):
     for wanted in (False, True):
         proto = first(size=(8, 8))
         scene = context(tmp_path, pictures())
-        step = Quantize(scheme="w8a8-static", space_to_depth=wanted, keep=("other",))
+        step = Quantize(scheme="w8a8-static", space_to_depth=wanted)
         after = step.apply(Graph.from_proto(proto), scene)
         assert ("SpaceToDepth" in kinds(after.proto())) is wanted
