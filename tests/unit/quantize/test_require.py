@@ -1,7 +1,7 @@
 import pytest
 
 from edgepack.errors import ModelError
-from edgepack.quantize.require import require
+from edgepack.quantize.require import require, require_named
 from edgepack.quantize.survey import Survey, survey
 from tests.unit.quantize.scene import convnet, encoder
 
@@ -53,3 +53,12 @@ def test_a_survey_confined_to_operators_counts_these_alone():
     found = survey(convnet(), ("Gemm",))
     assert (found.convolutions, found.products) == (0, 1)
     assert not found.convolutional
+
+
+def test_a_pattern_that_names_no_layer_is_refused_with_the_nearest():
+    proto = convnet()
+    require_named(proto, ("fir*", "head"))
+    with pytest.raises(ModelError) as refused:
+        require_named(proto, ("firts",))
+    assert refused.value.code == "E462"
+    assert "`first`" in refused.value.fix
