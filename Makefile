@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-full check format bench bench-compress bench-mnist bench-news bench-smollm2 bench-sparse bench-peers clean
+.PHONY: help demo test test-full check format bench bench-bits bench-compress bench-mnist bench-news bench-smollm2 bench-sparse bench-peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(STAMP)-dev ## Format and fix what can be fixed by a tool
 
 bench: $(STAMP)-dev ## Measure builds beside a plain script
 	$(BIN)/python benchmarks/bench_build.py
+
+bench-bits: $(STAMP)-dev ## Hold 4-bit GPTQ against RTN, and 2-bit, ternary and binary digits against the bars
+	$(BIN)/python benchmarks/bench_bits.py
 
 bench-compress: $(STAMP)-dev ## Hold every compression technique against its bar, five seeds each
 	$(BIN)/python benchmarks/bench_compress.py

@@ -26,7 +26,10 @@ DType: TypeAlias = Literal[
     "float16", "float32", "float64", "string",
 ]  # fmt: skip
 Split: TypeAlias = Literal["train", "calibration", "evaluation"]
-Scheme: TypeAlias = Literal["w8a8-static", "w8-dynamic", "fp16", "float"]
+Scheme: TypeAlias = Literal[
+    "w8a8-static", "w8-dynamic", "fp16", "bf16", "float", "w8-weight-only", "w4-weight-only",
+    "w2-weight-only", "ternary-weight-only", "binary-weight-only",
+]  # fmt: skip
 """How weights and activations are stored and computed; see `docs/vocabulary.md`."""
 Width: TypeAlias = Literal["binary", "ternary", "w2", "w4", "w8"]
 """How many levels a weight has: 2, 3, 4, 16 or 256."""

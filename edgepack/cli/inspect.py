@@ -10,12 +10,16 @@ import click
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--explain", is_flag=True, help="What runs as integers, what does not, and why.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
-def command(file: Path, style: str) -> None:
+def command(file: Path, explain: bool, style: str) -> None:
     """Check every byte of FILE and show an artifact's manifest, or what an .onnx file holds.
 
-    Nothing in it is executed.
+    Nothing in it is executed, but for --explain, which loads and runs the model.
     """
+    if explain:
+        _explain(file, style)
+        return
     if file.suffix == ".onnx":
         _onnx(file, style)
         return
@@ -29,6 +33,18 @@ def command(file: Path, style: str) -> None:
     from edgepack.cli import render
 
     render.manifest_text(opened.digest, manifest, render.console())
+
+
+def _explain(file: Path, style: str) -> None:
+    from edgepack.api.explain import explained
+
+    found = explained(file)
+    if style == "json":
+        click.echo(json.dumps(found.model_dump(mode="json"), indent=2))
+        return
+    from edgepack.cli import render
+
+    render.explanation(found, render.console())
 
 
 def _onnx(file: Path, style: str) -> None:

@@ -17,6 +17,7 @@ from edgepack.types import TensorSpec
 if TYPE_CHECKING:
     from edgepack.base import StepRecord
     from edgepack.plan import Plan
+    from edgepack.proof.integers import Explanation
 
 COLOUR = {"pass": "green", "fail": "red", "invalid": "magenta", "unverified": "yellow"}
 Row = Sequence[str]
@@ -288,6 +289,22 @@ def _tables(target: TargetReport) -> Iterable[tuple[str, Row, Sequence[Row]]]:
     if target.gates:
         rows = [[g.name, number(g.value), number(g.limit), g.verdict, g.why] for g in target.gates]
         yield "gates", ["gate", "value", "limit", "verdict", "why"], rows
+
+
+def explanation(found: Explanation, console: Console) -> None:
+    """Print what runs as integers, a line a layer."""
+    columns = ["layer", "runs as", "integer", "multiply-adds", "share", "why not"]
+    table = Table(*columns, box=None, pad_edge=False)
+    for one in found.layers:
+        odd = f"{one.channels} channels: no multiple of 8" if one.channels else ""
+        told = "; ".join(part for part in (one.why, odd) if part)
+        work, share = number(one.multiply_adds), f"{100 * one.share:.1f} %"
+        row = [one.node, one.kernel, "yes" if one.integer else "no", work, share, told]
+        table.add_row(*map(escape, row))
+    console.print(table)
+    console.print(f"{100 * found.integer_share:.1f} % of the multiply-adds run as integers")
+    console.print(f"{found.unfused} tensors are dequantised for float operators")
+    console.print(f"{found.estimated_gain:.2f} times as fast as float, estimated from that share")
 
 
 def _device(device: Device) -> str:

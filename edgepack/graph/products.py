@@ -36,7 +36,12 @@ COUNTED = {*CONVOLUTIONS, "ConvTranspose", *PRODUCTS, *GEMMS, *RECURRENT, *ATTEN
 
 
 def multiply_adds(graph: Graph, feed: Tensors, runner: Runner) -> int:
-    """Count the multiply-adds of one inference, from the shapes that its tensors take.
+    """Count the multiply-adds of one inference; see `work`."""
+    return sum(work(graph, feed, runner).values())
+
+
+def work(graph: Graph, feed: Tensors, runner: Runner) -> dict[str, int]:
+    """Count each node's multiply-adds in one inference, from the shapes that its tensors take.
 
     What lies in the branches of If, Loop and Scan is not counted, nor are fused attention kernels
     other than ONNX Runtime's Attention and QAttention.
@@ -60,7 +65,7 @@ def multiply_adds(graph: Graph, feed: Tensors, runner: Runner) -> int:
         for start in range(0, len(names), TOGETHER):
             found = session.run(feed, names[start : start + TOGETHER])
             shapes |= {name: np.shape(value) for name, value in found.items()}
-    return sum(_cost(node, shapes) for node in nodes)
+    return {node.name or node.outputs[0].name or "": _cost(node, shapes) for node in nodes}
 
 
 def _cost(node: ir.Node, shapes: dict[str | None, Shape]) -> int:

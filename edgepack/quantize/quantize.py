@@ -11,6 +11,8 @@ from edgepack.base import Context, GraphPass, Repair
 from edgepack.graph import Graph, weights
 from edgepack.quantize.addition import align_additions
 from edgepack.quantize.attention import fuse_attention
+from edgepack.quantize.bits.fewer import Accuracy, Group, store_fewer
+from edgepack.quantize.bits.fewer import Method as Solver
 from edgepack.quantize.calibrate import calibrate
 from edgepack.quantize.dynamic import plan_dynamic, quantize_dynamic
 from edgepack.quantize.embedding import plan_embeddings, quantize_embeddings
@@ -73,7 +75,7 @@ class Quantize(GraphPass):
         "space_to_depth": "rewrites.space_to_depth",
     }
 
-    scheme: Literal["auto", "w8a8-static", "w8-dynamic", "fp16", "float"] = Field(
+    scheme: Literal["auto"] | Scheme = Field(
         "auto", description="a scheme, or `auto`: the best of `schemes` by measurement"
     )
     schemes: tuple[Scheme, ...] = Field(
@@ -137,6 +139,29 @@ class Quantize(GraphPass):
     operators: tuple[Operator, ...] = Field(
         (), description="weighted operators that are quantised; all where none is named"
     )
+    method: Solver = Field(
+        "auto",
+        description="what finds the levels of `w8-` and `w4-weight-only`: the nearest ones, fitted "
+        "scales, the layer's output error, scaled channels; `auto`: `gptq` with calibration data, "
+        "else `hqq`",
+    )
+    group: Group = Field(
+        32, description="weights that share a scale, for `w8-` and `w4-weight-only`"
+    )
+    symmetric: bool = Field(
+        False, description="zero points are the middle level, for `w8-` and `w4-weight-only`"
+    )
+    accuracy_level: Accuracy = Field(
+        4,
+        description="0 computes `w8-` and `w4-weight-only` in float32, 4 rounds activations to 8 "
+        "bits, block by block, which is faster",
+    )
+    size: int | None = Field(
+        None,
+        gt=0,
+        description="bytes that the model may take; layers of `w8-` and `w4-weight-only` go to "
+        "fewer bits, down to 2, those first that err least by it",
+    )
     learned: bool = Field(
         False, description="weights were trained at few levels (`qat`), which `auto` stores"
     )
@@ -153,6 +178,13 @@ class Quantize(GraphPass):
                 "set per_channel = false"
             )
         return symmetric
+
+    @field_validator("size")
+    @classmethod
+    def _spent(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and info.data.get("scheme") not in {"w8-weight-only", "w4-weight-only"}:
+            raise ValueError("only `w8-weight-only` and `w4-weight-only` choose widths by size")
+        return size
 
     @property
     def label(self) -> str:
@@ -188,7 +220,7 @@ class Quantize(GraphPass):
         """Return the graph quantised, or as it is where that is best.
 
         Raises:
-            ModelError: E450 to E456, E462, E489.
+            ModelError: E450 to E456, E462, E489 to E491.
         """
         if graph.table is not None and self.scheme not in {"float", "fp16"}:
             return self._as_trained(graph, graph.table, context)
@@ -206,6 +238,11 @@ class Quantize(GraphPass):
             return graph
         if self.scheme == "fp16":
             return self._half(proto, graph, context)
+        if self.scheme not in {"w8-dynamic", "w8a8-static"}:
+            exactly = store_fewer(proto, self, context, calibrated=_calibration(context) == "given")
+            tidy(proto, graph)
+            tolerance = graph.tolerance if exactly else INT8_TOLERANCE
+            return Graph.from_proto(proto, scheme=self.scheme, tolerance=tolerance)
         if self.scheme == "w8-dynamic":
             proto = self._dynamic(proto, found, context)
         else:

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edgepack.errors import ModelError, did_you_mean
 from edgepack.quantize.survey import Survey, kept, weighted
-from edgepack.types import Scheme
+from edgepack.types import Scheme, Width
 
 if TYPE_CHECKING:
     import onnx
 
 Calibration: TypeAlias = Literal["given", "generated", "none"]
 
+PACKED: dict[Scheme, Width] = {
+    "w2-weight-only": "w2",
+    "ternary-weight-only": "ternary",
+    "binary-weight-only": "binary",
+}
+"""Schemes whose weights are stored in few bits and expanded when the model is loaded."""
 AXIS = 13
 """The first opset whose QuantizeLinear takes a scale a channel."""
 
@@ -24,8 +30,9 @@ def require(scheme: Scheme, found: Survey, calibration: Calibration) -> None:
         ModelError: E450 for static without real calibration data, E455 where nothing can be
             quantised.
     """
-    layers = found.products + (found.convolutions if scheme == "w8a8-static" else 0)
-    if scheme in {"w8a8-static", "w8-dynamic"} and not layers:
+    convolves = scheme == "w8a8-static" or scheme in PACKED
+    layers = found.products + (found.convolutions if convolves else 0)
+    if scheme not in {"fp16", "bf16", "float"} and not layers:
         raise ModelError(
             "E455",
             f"the scheme `{scheme}` finds nothing to quantise",
@@ -89,6 +96,8 @@ def _nothing(scheme: Scheme, found: Survey) -> str:
     stays = []
     if found.convolutions and scheme == "w8-dynamic":
         stays.append("convolutions would run slower than float")
+    if found.convolutions and scheme in {"w8-weight-only", "w4-weight-only"}:
+        stays.append("convolutions have no kernel for it")
     if found.recurrent:
         stays.append(f"{found.recurrent} recurrent layers stay float")
     return "; ".join([f"{counts} float32 weights", *stays])

@@ -1,6 +1,6 @@
 """Blocks of a matrix's rows: a scale and a zero point for every `group` weights of a row.
 
-    weight = (level - zero) * scale, with levels from 0 to 2^bits - 1
+weight = (level - zero) * scale, with levels from 0 to 2^bits - 1
 """
 
 from __future__ import annotations

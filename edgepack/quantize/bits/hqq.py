@@ -29,18 +29,18 @@ def hqq(weight: Array, kind: Kind) -> Blocks:
     blocks = split(weight, kind.group).astype(np.float32)
     scale, zero = extremes(blocks, kind)
     best = (scale, zero)
-    least = _error(blocks, scale, zero, kind)
+    least: Array = _error(blocks, scale, zero, kind)
     beta = BETA
     for _ in range(TURNS):
         levels = nearest(blocks, scale, zero, kind)
         rest = blocks - (levels - zero[..., None]) * scale[..., None]
         kept = blocks - _shrunk(rest, beta)
         if not kind.symmetric:
-            moved = np.mean(levels - kept / scale[..., None], axis=-1)
+            moved: Array = np.mean(levels - kept / scale[..., None], axis=-1)
             zero = np.clip(np.round(moved), 0, kind.most)
         centred = levels - zero[..., None]
         power = np.einsum("...g,...g->...", centred, centred)
-        fitted = np.einsum("...g,...g->...", centred, kept) / np.where(power > 0, power, 1)
+        fitted: Array = np.einsum("...g,...g->...", centred, kept) / np.where(power > 0, power, 1)
         scale = np.where(np.abs(fitted) > 0, fitted, scale).astype(np.float32)
         error = _error(blocks, scale, zero, kind)
         better = error < least
