@@ -54,17 +54,18 @@ def main() -> int:
             found[name] = measured(case, candidates, folder)
             print(table(case, found[name]), flush=True)
         held, elsewhere = bars(found, reports, seconds, info.features)
+        load = os.getloadavg()[1]
+        machine = (
+            f"{info.cpu} with {', '.join(info.features)}, {os.cpu_count()} processors, "
+            f"load {load:.1f}"
+        )
+        lines = [f"- {says}: {'holds' if holds else '**fails**'}" for says, holds in held.items()]
+        if len(chosen) == len(known):  # sizes are read from the files, which go with the folder
+            text = page(known, found, machine, "\n".join([*lines, *(f"- {e}" for e in elsewhere)]))
+            (DOCS / "benchmarks.md").write_text(text)
+            (DOCS / "benchmarks.svg").write_text(plot(known, found))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    load = os.getloadavg()[1]
-    machine = (
-        f"{info.cpu} with {', '.join(info.features)}, {os.cpu_count()} processors, load {load:.1f}"
-    )
-    lines = [f"- {says}: {'holds' if holds else '**fails**'}" for says, holds in held.items()]
-    if len(chosen) == len(known):
-        text = page(known, found, machine, "\n".join([*lines, *(f"- {e}" for e in elsewhere)]))
-        (DOCS / "benchmarks.md").write_text(text)
-        (DOCS / "benchmarks.svg").write_text(plot(known, found))
     print(f"{machine}\n" + "\n".join(f"  {one}" for one in elsewhere))
     return verdict(held, began)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgepack.errors import ModelError
+from edgepack.quantize.packed import store_packed
 from edgepack.quantize.survey import CONVOLUTIONS, PRODUCTS, float_weights
 from edgepack.types import Frozen, Grid, QuantTable
 
@@ -74,8 +75,6 @@ def store_learned(proto: onnx.ModelProto, table: QuantTable) -> Learned:
             )
             _store_int8(proto, name, levels.astype(np.int8), scales, grid.axis, zero=not convolves)
         else:
-            from edgepack.quantize.packed import store_packed
-
             zeros = np.asarray(grid.zeros, np.int64) if grid.zeros else None
             store_packed(proto, name, levels, scales, zeros, grid.axis, grid.width)
     return Learned(
