@@ -202,9 +202,9 @@ def _steps(source: Source, quantised: bool) -> Iterator[str]:
         "  # the model is quantised already and stays as it is" if quantised else ""
     )
     yield 'pass = "quantize"'
-    yield 'scheme = "auto"         # or "w8a8-static", "w8-dynamic", "fp16", "bf16", "float"; weights'
-    yield '# alone: "w8-weight-only", "w4-weight-only", "w2-weight-only", "ternary-weight-only",'
-    yield '# "binary-weight-only"'
+    yield 'scheme = "auto"         # or "w8a8-static", "w8-dynamic", "fp16", "bf16", "float";'
+    yield '#                         weights alone: "w8-weight-only", "w4-weight-only",'
+    yield '#                         "w2-weight-only", "ternary-weight-only", "binary-weight-only"'
     yield '# keep = ["/head/*"]    # nodes that stay float'
 
 
