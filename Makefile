@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ORT_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-full check format bench bench-bits bench-compress bench-mnist bench-news bench-smollm2 bench-sparse bench-peers clean
+.PHONY: help demo test test-full check format bench bench-qat bench-bits bench-compress bench-mnist bench-news bench-smollm2 bench-sparse bench-peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-bits: $(STAMP)-dev ## Hold 4-bit GPTQ against RTN, and 2-bit, ternary and 
 
 bench-compress: $(STAMP)-dev ## Hold every compression technique against its bar, five seeds each
 	$(BIN)/python benchmarks/bench_compress.py
+
+bench-qat: $(STAMP)-dev ## Hold few levels for weights, stored after training and trained with, against their bars
+	$(BIN)/python benchmarks/bench_compress.py qat
 
 bench-mnist: $(STAMP)-dev ## Prune half the work of a MobileNetV2 on MNIST, recover, and hold it against the bars
 	$(BIN)/python benchmarks/bench_mnist.py

@@ -20,11 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 FOLDER = Path(__file__).parent / "compress"
 SEEDS = range(5)
+APART = {"__init__", "scene", "qat"}
+"""What is no technique, and the one that `make bench-qat` measures by itself."""
 
 
 def techniques() -> list[str]:
     """Name the files that measure a technique."""
-    return sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in {"__init__", "scene"})
+    return sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in APART)
 
 
 def measured(seed: int, names: list[str]) -> dict[str, dict[str, float]]:
