@@ -19,14 +19,17 @@ from tests.unit.quantize.scene import (
     pictures,
     sentences,
     tensor,
-    weight,
 )
 from tests.unit.quantize.test_quantize import cosines
 
 
 def products():
     """A MatMul with an Add after it, and a Gemm; 50 inputs do not fill blocks."""
-    node = helper.make_node
+    node, draw = helper.make_node, np.random.default_rng(3)
+
+    def weight(name, *shape):
+        return numpy_helper.from_array(draw.normal(0, 0.5, shape).astype(np.float32), name)
+
     return model(
         [
             node("MatMul", ["x", "w"], ["p"], name="first"),
@@ -85,7 +88,7 @@ def test_gptq_is_what_calibration_data_is_for_and_errs_less(tmp_path):
         used = {"first": "gptq", "second": "gptq"} if method == "auto" else None
         assert used is None or scene.events.decided["methods"] == used
     assert off["auto"] < 0.7 * off["rtn"]
-    assert off["awq"] < off["rtn"]
+    assert off["awq"] < off["rtn"]  # of the answers, though it searches layer by layer
 
 
 def test_methods_that_need_data_are_refused_without(tmp_path):
